@@ -1,0 +1,101 @@
+"""A task's rows: found below the data directory, inside a zip, in the hub's cache or on the hub, in that order.
+
+Knows nothing of prompts. What cannot be found is said in one error: what was looked for, where, and how to fetch it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ocli.data.hub import HubFiles
+from ocli.data.local import LocalFiles
+from ocli.errors import DataError
+from ocli.recipe import DataSpec, TaskSpec
+from ocli.tables import parse_rows
+from ocli.types import Row
+
+
+@dataclass
+class TaskData:
+    """All rows a task needs: per subset (``None`` where it has none) the test split and the few-shot split."""
+
+    test: dict[str | None, list[Row]] = field(default_factory=dict)
+    fewshot: dict[str | None, list[Row]] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+    """Where each split came from: a directory, a zip, or a hub id with its revision."""
+
+
+def load(name: str, task: TaskSpec, data_dir: str | None, offline: bool) -> TaskData:
+    """Read the test rows of every subset, and the few-shot rows when the task shows any."""
+    spec = task.data
+    sources: list[LocalFiles | HubFiles] = [LocalFiles(root) for root in _roots(spec, data_dir)]
+    if spec.hub or spec.modelscope:
+        sources.append(HubFiles(spec, offline))
+    splits = {"test": spec.splits.test}
+    if task.fewshot.count and spec.splits.fewshot:
+        splits["fewshot"] = spec.splits.fewshot
+    data = TaskData()
+    for role, split in splits.items():
+        rows_of: dict[str | None, list[Row]] = getattr(data, role)
+        for subset in spec.subsets or [None]:
+            rows_of[subset], data.origin[split] = _read(name, spec, split, subset, sources)
+    return data
+
+
+def _roots(spec: DataSpec, data_dir: str | None) -> list[Path]:
+    """Return the places to look in: what the user named, or ``./data`` as OpenCompass lays it out."""
+    if all(Path(pattern).is_absolute() for pattern in spec.local) and spec.local:
+        return [Path("/")]
+    named = data_dir or os.environ.get("OCLI_DATA_DIR")
+    if not named:
+        return [Path("data")] if Path("data").is_dir() else []
+    root = Path(named).expanduser()
+    if not root.exists():
+        raise DataError(f"--data-dir {named}: no such directory or zip (working directory: {Path.cwd()})")
+    if root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f"--data-dir {named}: the directory cannot be read; check its permissions (chmod u+rx {named})")
+    return [root]
+
+
+def _read(
+    task: str, spec: DataSpec, split: str, subset: str | None, sources: list[LocalFiles | HubFiles]
+) -> tuple[list[Row], str]:
+    names = {"split": split, "subset": subset or ""}
+    looked: list[str] = []
+    for source in sources:
+        patterns = spec.local if isinstance(source, LocalFiles) else [spec.hub_files or ""]
+        for pattern in patterns:
+            found = source.find(_fill(pattern, names))
+            rows = [row for name, raw in found for row in parse_rows(name, raw(), spec.header)]
+            if rows:
+                return rows, source.origin(found[0][0])
+            if found:
+                raise DataError(f"{found[0][0]}: holds no rows")
+            looked.append(source.describe(_fill(pattern, names)))
+    raise DataError(_not_found(task, spec, split, subset, looked))
+
+
+def _fill(pattern: str, names: dict[str, str]) -> str:
+    for key, value in names.items():
+        pattern = pattern.replace("{" + key + "}", value)
+    return pattern
+
+
+def _not_found(task: str, spec: DataSpec, split: str, subset: str | None, looked: list[str]) -> str:
+    what = f"{task}: no data for split {split!r}" + (f", subset {subset!r}" if subset else "")
+    where = "; ".join(looked) or "nowhere: no --data-dir was given and ./data does not exist"
+    ways = []
+    if spec.hub:
+        revision = f" --revision {spec.revision}" if spec.revision else ""
+        ways.append(f"hf download --repo-type dataset {spec.hub}{revision}")
+    if spec.modelscope:
+        ways.append(f"modelscope download --dataset {spec.modelscope}")
+    if spec.local:
+        ways.append("or give --data-dir DIR, where DIR is OpenCompass' data folder or its zip")
+    return f"{what}. Looked for {where}. To fetch it: {' ; '.join(ways)}"
+
+
+

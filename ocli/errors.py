@@ -1,0 +1,51 @@
+"""Errors that are the user's to mend. Each message is one line: what is wrong, where, what to do next.
+
+    OcliError                  printed in one line, exit code 2
+    ├── RecipeError            a recipe, model, task or prompt file says something impossible
+    ├── NotFoundError          a name or file that does not exist, with the nearest names
+    ├── DataError              benchmark data that is missing or malformed
+    ├── PromptError            a template or expression that asks for what the row lacks
+    ├── EngineError            a model that cannot be loaded or reached
+    └── RunError               a run directory that cannot be read or written
+
+Anything else that is raised is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OcliError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+class RecipeError(OcliError):
+    """A recipe, model, task or suite file is not what its schema asks for."""
+
+
+class NotFoundError(OcliError):
+    """A name or a file that is not there."""
+
+
+class DataError(OcliError):
+    """Benchmark data that is missing, unreadable or malformed."""
+
+
+class PromptError(OcliError):
+    """A template or a field expression that cannot be evaluated on a row."""
+
+
+class EngineError(OcliError):
+    """A model that cannot be loaded, reached or used as the recipe asks."""
+
+
+class RunError(OcliError):
+    """A run directory that cannot be read, written or resumed."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x' or 'y'?`` for the nearest known words, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""

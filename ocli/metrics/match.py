@@ -1,0 +1,63 @@
+"""String metrics: the answer is the target, or holds it. They compare text and know no numbers."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ocli.registry import metric
+
+# Full-width forms U+FF01..U+FF5E stand for ASCII 0x21..0x7E, the ideographic space for a space.
+_FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)} | {"\u3000": " "}
+# A number keeps its sign, point and separators: without them 3.5 would equal 35, and -5 would equal 5.
+_NUMBER_OR_PUNCTUATION = r"((?:(?:^|\s)-)?\d+(?:[.,:/]\d+)*)|\p{P}"
+_WORD_OR_NUMBER = r"([A-Za-z]+|(?:(?:^|\s)-)?\d+(?:[.,:/]\d+)*)"
+
+
+@metric
+def accuracy(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
+    """1 where the answer is the target, character by character."""
+    return _score(answer, answer == target)
+
+
+@metric
+def exact_match(
+    answer: pl.Expr, target: pl.Expr, *, ignore_case: bool = True, ignore_punctuation: bool = True
+) -> pl.Expr:
+    """1 where answer and target are the same text once white space and full-width forms are normalised."""
+    given, wanted = (_normal(text, ignore_case, ignore_punctuation) for text in (answer, target))
+    return _score(answer, given == wanted)
+
+
+@metric
+def contains(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
+    """1 where the answer holds the target; Latin words and numbers count only whole (no "no" in "know")."""
+    given, wanted = _spaced(answer), _spaced(target)
+    return _score(answer, (wanted != "") & given.str.contains(wanted, literal=True))
+
+
+def _normal(text: pl.Expr, ignore_case: bool, ignore_punctuation: bool) -> pl.Expr:
+    plain = _ascii(text)
+    if ignore_case:
+        plain = plain.str.to_lowercase()
+    if not ignore_punctuation:
+        return plain
+    bare = _one_space(plain.str.replace_all(_NUMBER_OR_PUNCTUATION, "${1}"))
+    # A text of nothing but punctuation keeps it: else every such text would equal every other.
+    return pl.when(bare == "").then(plain).otherwise(bare)
+
+
+def _spaced(text: pl.Expr) -> pl.Expr:
+    words = _ascii(text).str.to_lowercase().str.replace_all(_WORD_OR_NUMBER, " ${1} ")
+    return words.str.replace_all(r"\s+", " ")
+
+
+def _ascii(text: pl.Expr) -> pl.Expr:
+    return _one_space(text.str.replace_many(_FULL_WIDTH))
+
+
+def _one_space(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"\s+", " ").str.strip_chars()
+
+
+def _score(answer: pl.Expr, same: pl.Expr) -> pl.Expr:
+    return pl.when(answer.is_null()).then(0.0).otherwise(same.cast(pl.Float64))

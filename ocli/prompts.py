@@ -1,0 +1,185 @@
+"""Prompt files: Jinja templates whose blocks are chat roles, and one-line Jinja expressions over a row.
+
+The environment is sandboxed and strict: a name that the row lacks is an error that says which template, which line, and
+which names there are. A prompt file holds blocks only, so that nothing stands outside a role.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, nodes
+from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ocli.catalog import find_prompt, roots
+from ocli.errors import OcliError, PromptError, did_you_mean
+from ocli.types import Message
+
+BLOCKS = ("system", "user", "assistant")
+Shot = tuple[str, str]
+"""A worked example: what the user asks, what the assistant answers."""
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader([str(root) for root in roots("prompts")]),
+        undefined=StrictUndefined,
+        # A block's first newline belongs to its tag; every other character of a prompt is kept as it stands.
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["fromjson"] = json.loads
+    environment.filters["option_letters"] = option_letters
+    return environment
+
+
+def option_letters(row: Mapping[str, Any]) -> list[str]:
+    """Return the letters A to J whose column a row fills in, up to the first one it does not."""
+    filled = (letter for letter in "ABCDEFGHIJ" if str(row.get(letter) or "").strip())
+    return [letter for position, letter in enumerate(filled) if letter == "ABCDEFGHIJ"[position]]
+
+
+class Prompt:
+    """One prompt file. ``user`` must be there; ``assistant`` is the answer of an example; ``system`` is optional."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = find_prompt(name)
+        environment = _environment()
+        try:
+            tree = environment.parse(self.path.read_text(encoding="utf-8"), filename=str(self.path))
+            self._template = environment.get_template(f"{name}.jinja")
+        except TemplateSyntaxError as error:
+            raise PromptError(f"{error.filename or self.path}:{error.lineno}: {error.message}") from None
+        except TemplateNotFound as error:
+            raise PromptError(f"{self.path}: includes {error.name!r}, which is not in a prompts folder") from None
+        _check_blocks(self.path, tree)
+
+    @property
+    def blocks(self) -> Iterable[str]:
+        """The roles this file writes."""
+        return self._template.blocks
+
+    def render(self, block: str, values: Mapping[str, Any]) -> str:
+        """Render one block; the newline before its end tag is not part of the text."""
+        if block not in self._template.blocks:
+            return ""
+        try:
+            context = self._template.new_context(dict(values))
+            text = "".join(self._template.blocks[block](context))
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise PromptError(_explain(error, self.path, values)) from None
+        return text.removesuffix("\n")
+
+    def source(self) -> str:
+        """Return the text of this file and of every file it includes: what the prompt's version is made of."""
+        return "\n".join(_sources(self.path, set()))
+
+    def shot(self, values: Mapping[str, Any]) -> Shot:
+        """Render a row as a worked example."""
+        return self.render("user", values), self.render("assistant", values)
+
+    def messages(
+        self, values: Mapping[str, Any], shots: Sequence[Shot], system: str | None = None, as_text: bool = False
+    ) -> tuple[Message, ...]:
+        """Render for a chat model: examples as turns, or with ``as_text`` inside the one user turn."""
+        turns: list[Message] = []
+        system_text = system if system is not None else self.render("system", values)
+        if system_text:
+            turns.append({"role": "system", "content": system_text})
+        question = self.render("user", values)
+        if as_text:
+            parts = [part for shot in shots for part in shot] + [question]
+            return (*turns, {"role": "user", "content": "\n".join(part for part in parts if part)})
+        for user, assistant in shots:
+            turns += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+        return (*turns, {"role": "user", "content": question})
+
+    def text(self, values: Mapping[str, Any], shots: Sequence[Shot], system: str | None = None) -> str:
+        """Render for a base model: the non-empty blocks joined by newlines.
+
+        The joint is OpenCompass' (``opencompass/models/base.py``, LMTemplateParser.parse_template without a meta template),
+        so that a C-Eval example reads ``答案: `` newline ``C``.
+        """
+        system_text = system if system is not None else self.render("system", values)
+        parts = [system_text, *(part for shot in shots for part in shot), self.render("user", values)]
+        return "\n".join(part for part in parts if part)
+
+
+def compile_field(name: str, expression: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Compile a one-line Jinja expression over a row; its value keeps its type (``"'ABCD'[answer]"`` gives a letter)."""
+    try:
+        compiled = _environment().compile_expression(expression, undefined_to_none=False)
+    except TemplateSyntaxError as error:
+        raise PromptError(f"{name}: {expression!r} is not a Jinja expression: {error.message}") from None
+
+    def evaluate(values: Mapping[str, Any]) -> Any:
+        try:
+            value = compiled(**values)
+            if isinstance(value, Undefined):
+                str(value)  # StrictUndefined speaks up only when used
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            raise PromptError(f"{name}: {expression!r}: {_reason(error, values)}") from None
+        return value
+
+    return evaluate
+
+
+def _check_blocks(path: Path, tree: nodes.Template) -> None:
+    for node in tree.body:
+        if isinstance(node, nodes.Block):
+            if node.name not in BLOCKS:
+                raise PromptError(
+                    f"{path}:{node.lineno}: unknown block {node.name!r}{did_you_mean(node.name, BLOCKS)} "
+                    f"(blocks are roles: {', '.join(BLOCKS)})"
+                )
+        elif not (isinstance(node, nodes.Output) and _is_blank(node)):
+            raise PromptError(f"{path}:{node.lineno}: everything in a prompt file must stand inside a block")
+    if not any(isinstance(node, nodes.Block) and node.name == "user" for node in tree.body):
+        raise PromptError(f"{path}: has no {{% block user %}}, so there is nothing to ask")
+
+
+def _is_blank(node: nodes.Output) -> bool:
+    return all(isinstance(part, nodes.TemplateData) and not part.data.strip() for part in node.nodes)
+
+
+def _sources(path: Path, seen: set[Path]) -> list[str]:
+    if path in seen:
+        return []
+    seen.add(path)
+    text = path.read_text(encoding="utf-8")
+    found = [text]
+    for include in _environment().parse(text).find_all(nodes.Include):
+        if isinstance(include.template, nodes.Const):
+            found += _sources(find_prompt(str(include.template.value).removesuffix(".jinja")), seen)
+    return found
+
+
+def _explain(error: Exception, path: Path, values: Mapping[str, Any]) -> str:
+    """Name the template file and line where rendering stopped (Jinja puts both into the traceback)."""
+    if isinstance(error, OcliError):
+        return str(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".jinja")]
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
+    return f"{where}: {_reason(error, values)}"
+
+
+def _reason(error: Exception, values: Mapping[str, Any]) -> str:
+    if isinstance(error, UndefinedError):
+        message = (error.message or "something is undefined").removesuffix(" is undefined")
+        name = message.strip("'")
+        hint = did_you_mean(name, values) if message.startswith("'") and name.isidentifier() else ""
+        return f"{error.message}{hint}; the row has: {', '.join(map(str, values)) or '(nothing)'}"
+    if isinstance(error, SecurityError):
+        return f"not allowed in a prompt: {error}"
+    return f"{type(error).__name__}: {error}"
+
+

@@ -1,0 +1,303 @@
+"""The schema of recipes, models, tasks and suites: strict, frozen, and every problem of a file reported at once.
+
+Knows nothing of where files are (``catalog.py``) and of what is done with them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ocli.documents import Document, Loc
+from ocli.errors import RecipeError, did_you_mean
+from ocli.types import Sampling
+
+ENGINES = ("vllm", "transformers", "openai", "replay", "echo")
+CAPABILITIES = (
+    "exam", "knowledge", "language", "understanding", "reasoning", "math",
+    "code", "instruction", "long_context", "safety", "chat",
+)  # fmt: skip
+
+_SECRET = re.compile(r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{12,})")
+
+
+class Strict(BaseModel):
+    """A mapping with exactly these keys: an unknown key is an error, and no type is guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SamplingSpec(Strict):
+    """How replies are drawn; what is left out is decided by the layer below (recipe over model over task)."""
+
+    temperature: float | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=1)
+    seed: int | None = None
+    stop: list[str] | None = None
+
+    def over(self, below: SamplingSpec) -> SamplingSpec:
+        """Lay this over ``below``: a value said here wins."""
+        return SamplingSpec(**{**below.model_dump(exclude_none=True), **self.model_dump(exclude_none=True)})
+
+    def resolve(self) -> Sampling:
+        """Return the request's settings, with ocli's own defaults (greedy, 1024 tokens) for what nobody said."""
+        values = self.model_dump(exclude_none=True)
+        if "stop" in values:
+            values["stop"] = tuple(values["stop"])
+        return Sampling(**values)
+
+
+class Call(Strict):
+    """A registered function and its options: ``choice``, or ``{name: match_answer, pattern: ...}``."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def read(cls, value: Any) -> Any:
+        """Accept the two ways a recipe writes it."""
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "options" not in value:
+            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+
+CallSpec = Annotated[Call, BeforeValidator(Call.read)]
+
+
+class Rule(Strict):
+    """One way of scoring: the first rule of a task is the headline, the others are columns beside it."""
+
+    name: str | None = None
+    extract: CallSpec
+    metric: CallSpec
+
+    @property
+    def label(self) -> str:
+        """The column this rule's score stands in."""
+        return self.name or self.metric.name
+
+
+class Splits(Strict):
+    """Which split of the data is asked, and which one gives the few-shot examples."""
+
+    test: str = "test"
+    fewshot: str | None = None
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class DataSpec(Strict):
+    """Where rows come from and what their fields are called.
+
+    ``local`` patterns are tried in order below ``--data-dir`` (a directory, or a zip); a pattern that begins with ``./``
+    is beside the file that says it. ``{split}`` and ``{subset}`` are filled in.
+    """
+
+    local: Annotated[list[str], BeforeValidator(_as_list)] = []
+    hub: str | None = None
+    hub_files: str | None = None
+    revision: str | None = None
+    modelscope: str | None = None
+    splits: Splits = Splits()
+    subsets: dict[str, dict[str, Any]] = {}
+    header: list[str] | None = None
+    fields: dict[str, str] = {}
+
+    @field_validator("subsets", mode="before")
+    @classmethod
+    def _list_of_names(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        return {name: fields or {} for name, fields in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> DataSpec:
+        if not (self.local or self.hub or self.modelscope):
+            raise ValueError("says no source: give 'local', 'hub' or 'modelscope'")
+        if self.hub and not self.hub_files:
+            raise ValueError("'hub' needs 'hub_files', the pattern of its files")
+        return self
+
+
+class FewShot(Strict):
+    """Worked examples before the question: the first rows of the few-shot split, or rows by index."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+    count: int = Field(0, ge=0)
+    select: Literal["first", "random"] | list[int] = "first"
+    as_: Literal["turns", "text"] = Field("turns", alias="as")
+
+
+class TaskSpec(Strict):
+    """A benchmark: data, prompt, mode and scoring rules."""
+
+    description: str = ""
+    capability: Literal[CAPABILITIES] = "exam"  # type: ignore[valid-type]
+    source: str = ""
+    version: int = 1
+    abbr: str | None = None
+    data: DataSpec
+    prompt: str
+    fewshot: FewShot = FewShot()
+    mode: Literal["generate"] = "generate"
+    choices: str | None = None
+    sampling: SamplingSpec = SamplingSpec()
+    score: list[Rule] = Field(min_length=1)
+    groups: list[str] = []
+    hash: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        if self.fewshot.count and not self.data.splits.fewshot:
+            raise ValueError("asks for few-shot examples, but data.splits names no 'fewshot' split")
+        labels = [rule.label for rule in self.score]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"score: two rules are called the same ({', '.join(labels)}); give them a 'name'")
+        if "target" not in self.data.fields:
+            raise ValueError("data.fields must say what 'target' is")
+        return self
+
+
+class ModelSpec(Strict):
+    """An engine, a path or name, and its load and sampling settings."""
+
+    description: str = ""
+    engine: Literal[ENGINES]  # type: ignore[valid-type]
+    path: str | None = None
+    revision: str | None = None
+    chat: bool | None = None
+    system: str | None = None
+    trust_remote_code: bool = False
+    generation_config: bool = False
+    args: dict[str, Any] = {}
+    engines: dict[str, dict[str, Any]] = {}
+    sampling: SamplingSpec = SamplingSpec()
+    base_url: str | None = None
+    api_key_env: str | None = None
+    concurrency: int | None = Field(None, ge=1)
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("is the *name* of an environment variable, never the key itself: export the key and write its name")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> ModelSpec:
+        if self.engine in ("vllm", "transformers", "openai", "replay") and not self.path:
+            raise ValueError(f"engine {self.engine} needs a 'path' (a hub id, a directory, a file, or the API's name of the model)")
+        return self
+
+
+class SuiteSpec(Strict):
+    """A named list of tasks."""
+
+    description: str = ""
+    tasks: list[str] = Field(min_length=1)
+
+
+class Settings(Strict):
+    """How a run is made; none of it changes what one request asks, but for ``sampling`` and ``seed``."""
+
+    data_dir: str | None = None
+    work_dir: str = "outputs"
+    limit: int | None = Field(None, ge=1)
+    offline: bool = False
+    seed: int = 0
+    sampling: SamplingSpec = SamplingSpec()
+
+
+class RecipeSpec(Settings):
+    """What ``ocli eval`` is given: models x tasks. ``model`` and ``task`` are laid over every model and task."""
+
+    description: str = ""
+    models: list[str | dict[str, Any]] = []
+    tasks: list[str | dict[str, Any]] = []
+    model: dict[str, Any] = {}
+    task: dict[str, Any] = {}
+
+
+class Recipe(Settings):
+    """A recipe with every name resolved: what a run does, and what its ``configs/recipe.yaml`` keeps."""
+
+    name: str
+    description: str = ""
+    models: dict[str, ModelSpec]
+    tasks: dict[str, TaskSpec]
+    versions: dict[str, str] = {}
+    record: dict[str, Any] = {}
+    """What was decided while the run was made: data revisions, chat template, generation_config."""
+
+
+def validate(document: Document, schema: type[Strict]) -> Any:
+    """Check a document against a schema; raise one RecipeError with every problem, a line each."""
+    problems = [f"{document.locate(loc)}: {text}" for loc, text in _secrets(document.data, ())]
+    try:
+        spec = schema.model_validate(document.data)
+    except ValidationError as error:
+        problems += [_explain(problem, document, schema) for problem in error.errors()]
+    if problems:
+        raise RecipeError("\n".join(dict.fromkeys(problems)))
+    return spec
+
+
+def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
+    """Find keys written into the file itself: a recipe is shared, a key must not be."""
+    advice = "a literal key does not belong in a recipe: export it and write 'api_key_env: NAME'"
+    if isinstance(value, dict):
+        found = [((*loc, key), advice) for key in value if key in ("api_key", "key", "token", "password")]
+        return found + [hit for key, child in value.items() for hit in _secrets(child, (*loc, key))]
+    if isinstance(value, list):
+        return [hit for index, child in enumerate(value) for hit in _secrets(child, (*loc, index))]
+    return [(loc, advice)] if isinstance(value, str) and _SECRET.search(value) else []
+
+
+def _explain(problem: Any, document: Document, schema: type[BaseModel]) -> str:
+    """Turn one pydantic error into ``file:line: key.path: what is wrong``."""
+    loc: Loc = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal["))))
+    name = ".".join(str(part) for part in loc)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(schema, loc[:-1])
+        hint = did_you_mean(str(loc[-1]), known) or f" (known here: {', '.join(known)})"
+        text = f"unknown key {loc[-1]!r}{hint}"
+        name = ".".join(str(part) for part in loc[:-1])
+    elif problem["type"] == "missing":
+        text, name = f"needs the key {loc[-1]!r}", ".".join(str(part) for part in loc[:-1])
+    else:
+        text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+        if problem["type"] not in ("value_error",) and isinstance(problem["input"], (str, int, float, bool)):
+            text += f", not {problem['input']!r}"
+            expected = re.findall(r"'([^']*)'", problem["msg"])
+            text += did_you_mean(str(problem["input"]), expected)
+    return f"{document.locate(loc)}: {name + ': ' if name else ''}{text}"
+
+
+def _keys_at(schema: Any, loc: Loc) -> list[str]:
+    """Return the keys that the schema knows at a path."""
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            fields = {field.alias or name: field for name, field in schema.model_fields.items()}
+            schema = _inner(fields[part].annotation) if part in fields else None
+    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return []
+    return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _inner(annotation: Any) -> Any:
+    """Find the schema inside ``list[X]``, ``Annotated[X, ...]`` or ``X | None``."""
+    if get_origin(annotation) is None:
+        return annotation
+    found = [_inner(arg) for arg in get_args(annotation)]
+    return next((arg for arg in found if isinstance(arg, type) and issubclass(arg, BaseModel)), None)

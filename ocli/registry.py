@@ -1,0 +1,62 @@
+"""Functions found by name: ``@extractor`` and ``@metric`` put them here, recipes ask for them by that name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from ocli.errors import RecipeError, did_you_mean
+
+Function = Callable[..., Any]
+
+
+class Registry:
+    """Named functions of one kind, all living in the modules of one package.
+
+    The package is imported on the first look-up, so that importing this module stays free of polars.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._functions: dict[str, Function] = {}
+        self._loaded = False
+
+    def __call__(self, function: Function) -> Function:
+        """Register a function under its own name (decorator)."""
+        self._functions[function.__name__] = function
+        return function
+
+    def names(self) -> list[str]:
+        """Return every registered name, sorted."""
+        self._load()
+        return sorted(self._functions)
+
+    def get(self, name: str, options: dict[str, Any]) -> Function:
+        """Return the function called ``name``; raise RecipeError on an unknown name or option."""
+        self._load()
+        if name not in self._functions:
+            near = did_you_mean(name, self._functions)
+            raise RecipeError(f"unknown {self.kind} {name!r}{near} (there are: {', '.join(self.names())})")
+        function = self._functions[name]
+        known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        for option in options:
+            if option not in known:
+                near = did_you_mean(option, known)
+                raise RecipeError(f"{self.kind} {name!r} has no option {option!r}{near} (it has: {known})")
+        return function
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        self._loaded = True
+
+
+extractor = Registry("extractor", "ocli.extract")
+metric = Registry("metric", "ocli.metrics")

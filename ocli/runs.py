@@ -1,0 +1,235 @@
+"""The run directory: where everything is, how predictions are appended, and how a torn file is mended.
+
+    outputs/<recipe>/<timestamp>/
+      configs/recipe.yaml                 the resolved recipe, versions, and what was decided while starting
+      logs/infer.log  score.log
+      items/<model>/<task>.parquet        what was asked: id, subset, groups, choices, target (so that scoring needs no data)
+      predictions/<model>/<task>.jsonl    one line a reply, appended as it arrives
+      results/<model>/<task>.parquet      one row an item
+      summary/summary.{txt,csv,md,json}   the table that was printed
+    outputs/<recipe>/latest -> <timestamp>
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ocli.documents import read
+from ocli.errors import RunError
+from ocli.plan import describe
+from ocli.recipe import Recipe, validate
+from ocli.types import Reply, Request
+
+
+class Run:
+    """One run directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, recipe: Recipe) -> Run:
+        """Make a new directory below the recipe's ``work_dir`` and point ``latest`` at it."""
+        parent = Path(recipe.work_dir) / recipe.name
+        stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(100):  # two runs within one second
+                path = parent / (stamp if not attempt else f"{stamp}_{attempt}")
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    continue
+            for folder in ("configs", "logs", "items", "predictions", "results", "summary"):
+                (path / folder).mkdir()
+            _point(parent / "latest", path.name)
+        except OSError as error:
+            raise RunError(f"{parent}: cannot be written: {error.strerror}; choose another place with -w DIR") from None
+        return cls(path)
+
+    @classmethod
+    def find(cls, reference: str | None, below: Path = Path("outputs")) -> Run:
+        """Return the run that a path names (a run, a recipe's folder, or none: the latest below ``outputs``)."""
+        start = Path(reference) if reference else below
+        if (start / "configs" / "recipe.yaml").is_file():
+            return cls(start.resolve() if start.is_symlink() else start)
+        found = sorted(start.glob("*/configs/recipe.yaml")) + sorted(start.glob("*/*/configs/recipe.yaml"))
+        candidates = {path.parent.parent for path in found if not path.parent.parent.is_symlink()}
+        if not candidates:
+            raise RunError(f"{start}: is no run and holds none (a run has configs/recipe.yaml); 'ocli eval' makes one")
+        return cls(max(candidates, key=lambda path: (path.name[:15], path.stat().st_mtime_ns)))
+
+    def save(self, recipe: Recipe) -> None:
+        """Write the resolved recipe with what is on record."""
+        data = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+        text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=120)
+        write_whole(self.path / "configs" / "recipe.yaml", [text.encode()])
+
+    def recipe(self) -> Recipe:
+        """Read the resolved recipe back."""
+        recipe: Recipe = validate(read(self.path / "configs" / "recipe.yaml"), Recipe)
+        return recipe
+
+    def items(self, model: str, task: str) -> Path:
+        """Where what was asked is kept."""
+        return self.path / "items" / model / f"{task}.parquet"
+
+    def predictions(self, model: str, task: str) -> Path:
+        """Where replies are appended."""
+        return self.path / "predictions" / model / f"{task}.jsonl"
+
+    def results(self, model: str, task: str) -> Path:
+        """Where scores are kept."""
+        return self.path / "results" / model / f"{task}.parquet"
+
+    def log(self, stage: str, text: str) -> None:
+        """Append a line to a stage's log; a log that cannot be written stops nothing."""
+        try:
+            with open(self.path / "logs" / f"{stage}.log", "a", encoding="utf-8") as file:
+                file.write(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
+        except OSError:
+            pass
+
+
+def _point(link: Path, target: str) -> None:
+    """Replace a symbolic link at once; a file system without links goes without."""
+    try:
+        temporary = link.with_name(f".latest-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    except OSError:
+        pass
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with open(temporary, "wb") as file:
+            file.writelines(parts)
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}; free some space or choose another place with -w DIR") from None
+
+
+def to_line(request: Request, reply: Reply) -> bytes:
+    """Return a prediction line. The prompt comes last: scoring reads the fields before it and skips the long rest."""
+    line = {
+        "key": request.key,
+        "id": request.id,
+        "subset": request.subset,
+        "sample": request.sample,
+        "text": reply.text,
+        "reasoning": reply.reasoning,
+        "choices": None,
+        "finish_reason": reply.finish_reason,
+        "usage": asdict(reply.usage),
+        "seconds": round(reply.seconds, 6),
+        "error": reply.error,
+        **describe(request),
+    }
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+class Predictions:
+    """The predictions file of one task, open for appending: a whole line at a time, in the file before the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # O_APPEND and no buffer: a line is in the kernel's hands when write returns, so SIGKILL cannot take it back.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}; choose another place with -w DIR") from None
+
+    def append(self, line: bytes) -> None:
+        """Write one line; when the disk is full, take back what was torn and say so."""
+        start = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(line) or 0
+            while written < len(line):
+                written += self._file.write(line[written:]) or 0
+        except OSError as error:
+            self._take_back(start)
+            raise RunError(
+                f"{self.path}: cannot be written: {error.strerror}; every reply before this one is kept: "
+                "free some space, then go on with -r"
+            ) from None
+
+    def close(self) -> None:
+        """Bring the file to the disk itself."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            pass  # not every file system can; the data is in the kernel all the same
+        self._file.close()
+
+    def _take_back(self, size: int) -> None:
+        try:
+            self._file.truncate(size)
+        except OSError:
+            pass  # resume mends a torn line too
+
+
+def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> set[str]:
+    """Reduce a predictions file to the good replies of ``planned`` requests ((id, sample) -> key); return those keys' items.
+
+    Torn lines, failed requests, duplicates and replies to a prompt that has changed since are dropped, so that they are
+    asked again. The file is replaced only when something is dropped. Returns ``id#sample`` of what is kept.
+    """
+    if not path.is_file():
+        return set()
+    kept: set[str] = set()
+    dropped: set[int] = set()
+    for number, (_, row) in enumerate(_lines(path)):
+        item = f"{row.get('id')}#{row.get('sample')}" if row else ""
+        wanted = planned.get((row.get("id", ""), row.get("sample", 0))) if row else None
+        if row is None or row.get("error") or item in kept or wanted != row.get("key"):
+            dropped.add(number)
+        else:
+            kept.add(item)
+    if dropped:
+        write_whole(path, (line for number, (line, _) in enumerate(_lines(path)) if number not in dropped))
+    return kept
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """Yield each line with what it says, or ``None`` where it is torn."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    row = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    row = None
+                yield line, row if isinstance(row, dict) else None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of python, ocli and the packages that are installed."""
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+

@@ -1,0 +1,184 @@
+"""From replies to scores: a task's rules as polars expressions over a frame of replies. Needs no model and no network."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from ocli.errors import RunError
+from ocli.extract.thoughts import unclosed_thought
+from ocli.plan import Item, TaskPlan
+from ocli.recipe import TaskSpec
+from ocli.registry import extractor, metric
+
+ITEM_SCHEMA = {
+    "id": pl.String,
+    "subset": pl.String,
+    "groups": pl.List(pl.String),
+    "choices": pl.List(pl.String),
+    "target": pl.String,
+}
+REPLY_SCHEMA = {
+    "key": pl.String,
+    "id": pl.String,
+    "sample": pl.Int64,
+    "text": pl.String,
+    "finish_reason": pl.String,
+    "error": pl.String,
+}
+CHUNK = 64 << 20
+"""Bytes of predictions parsed at once: what bounds memory, whatever the file's size."""
+
+NOT_ASKED = "not answered yet"
+
+
+def items_frame(plan: TaskPlan) -> pl.DataFrame:
+    """Return what scoring needs of the items, one row each, in the data's order."""
+    items, names = plan.items, plan.spec.groups
+    return pl.DataFrame(
+        {
+            "id": [item.id for item in items],
+            "subset": [item.subset for item in items],
+            "groups": [_groups(item, names) for item in items],
+            "choices": [list(item.choices) for item in items],
+            "target": [item.target for item in items],
+        },
+        schema=ITEM_SCHEMA,
+    )
+
+
+def _groups(item: Item, names: Sequence[str]) -> list[str]:
+    """Collect the groups an item is averaged in: each named field holds one group or a list of them."""
+    groups: list[str] = []
+    for name in names:
+        value = item.values.get(name)
+        groups += [str(part) for part in value] if isinstance(value, list) else [str(value)] if value is not None else []
+    return groups
+
+
+def read_replies(path: Path) -> pl.DataFrame:
+    """Read a predictions file without its prompts; a torn last line is a reply that never arrived whole."""
+    if not path.is_file():
+        return pl.DataFrame(schema=REPLY_SCHEMA)
+    frames = []
+    try:
+        with open(path, "rb") as file:
+            for chunk in _whole_lines(file):
+                frames.append(pl.read_ndjson(io.BytesIO(chunk), schema=REPLY_SCHEMA))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    except pl.exceptions.PolarsError:
+        raise RunError(_first_bad_line(path)) from None
+    replies = pl.concat(frames) if frames else pl.DataFrame(schema=REPLY_SCHEMA)
+    return replies.unique(["id", "sample"], keep="last", maintain_order=True)
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(CHUNK):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        else:
+            rest += block
+
+
+def _first_bad_line(path: Path) -> str:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                json.loads(line)
+            except ValueError:
+                return f"{path}:{number}: not a whole prediction line; 'ocli infer ... -r' drops it and asks that item again"
+    return f"{path}: cannot be read as predictions (a field has another type than the contract says)"
+
+
+def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
+    """Score each item's reply by every rule of the task.
+
+    Returns one row an item, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for each
+    further rule, then ``groups`` and ``key``. ``score`` is the first rule's (0 to 1), null where the request failed.
+    """
+    asked = items.with_row_index("position").join(replies, on="id", how="left", maintain_order="left")
+    asked = asked.with_columns(
+        pl.col("sample").fill_null(0),
+        pl.when(pl.col("key").is_null()).then(pl.lit(NOT_ASKED)).otherwise(pl.col("error")).alias("error"),
+    )
+    parts = [_score_part(part, tuple(part["choices"][0]), task) for part in _by_choices(asked)]
+    scored = pl.concat(parts).sort("position") if parts else _score_part(asked, (), task)
+    further = [rule.label for rule in task.score[1:]]
+    return scored.select("id", "subset", "sample", "answer", "target", "score", "status", *further, "groups", "key")
+
+
+def _by_choices(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """Split by what the questions offer: an extractor's patterns are built once for each set of choices."""
+    offered = pl.col("choices").list.join("\n").alias("_offered")
+    return [part.drop("_offered") for part in frame.with_columns(offered).partition_by("_offered", maintain_order=True)]
+
+
+def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -> pl.DataFrame:
+    failed = pl.col("error").is_not_null()
+    text, target = pl.when(~failed).then(pl.col("text").fill_null("")), pl.col("target")
+    columns: dict[str, pl.Expr] = {}
+    for number, rule in enumerate(task.score):
+        extract = extractor.get(rule.extract.name, rule.extract.options)
+        measure = metric.get(rule.metric.name, rule.metric.options)
+        # Answers first, as a column of their own: a metric may read its answer several times.
+        frame = frame.with_columns(extract(text, choices, **rule.extract.options).alias(f"_answer{number}"))
+        score = measure(pl.col(f"_answer{number}"), target, **rule.metric.options)
+        columns["score" if number == 0 else rule.label] = pl.when(~failed).then(score).cast(pl.Float64)
+    truncated = (pl.col("finish_reason") == "length").fill_null(value=False) | unclosed_thought(text).fill_null(value=False)
+    status = (
+        pl.when(failed)
+        .then(pl.lit("failed"))
+        .when(truncated)
+        .then(pl.lit("truncated"))
+        .when(pl.col("_answer0").is_null())
+        .then(pl.lit("unanswered"))
+        .otherwise(pl.lit("ok"))
+    )
+    return frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"), **columns)
+
+
+class RunningScore:
+    """The mean score of the replies so far, for the progress line: scored in small frames, not one by one."""
+
+    def __init__(self, plans: Sequence[TaskPlan]) -> None:
+        self._tasks = {plan.name: plan.spec for plan in plans}
+        self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
+        self._fresh: dict[str, list[tuple[str, str]]] = {name: [] for name in self._tasks}
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, task: str, item_id: str, text: str) -> None:
+        """Remember a good reply."""
+        self._fresh[task].append((item_id, text))
+
+    def mean(self) -> float | None:
+        """Return the mean of the headline scores, 0 to 100, of all replies so far (micro, over all tasks)."""
+        for name, fresh in self._fresh.items():
+            if fresh:
+                known = self._items[name]
+                items = pl.DataFrame(
+                    {
+                        "id": [item_id for item_id, _ in fresh],
+                        "subset": None,
+                        "groups": [[] for _ in fresh],
+                        "choices": [list(known[item_id].choices) for item_id, _ in fresh],
+                        "target": [known[item_id].target for item_id, _ in fresh],
+                    },
+                    schema=ITEM_SCHEMA,
+                )
+                replies = pl.DataFrame({"id": items["id"], "key": "", "sample": 0, "text": [text for _, text in fresh]})
+                replies = replies.with_columns(pl.lit(None, pl.String).alias("error"), pl.lit(None, pl.String).alias("finish_reason"))
+                scores = score_replies(items, replies, self._tasks[name])["score"]
+                self._sum += float(scores.sum())
+                self._count += scores.len()
+                fresh.clear()
+        return 100 * self._sum / self._count if self._count else None

@@ -1,0 +1,202 @@
+"""From results to the table: means over subjects, groups and tasks, with their intervals and what went wrong.
+
+A task's mean over subsets is the plain mean of their means (macro), as OpenCompass and the C-Eval authors take it; the mean
+over all items stands beside it as ``<metric>_micro``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ocli.errors import RunError
+from ocli.recipe import Recipe, TaskSpec
+from ocli.runs import Run, write_whole
+from ocli.stages import tables
+from ocli.stats import Estimate, Stratum, macro_mean, mean_of
+
+MODES = {"generate": "gen"}
+"""What the table calls a mode, in OpenCompass' words."""
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One number with all that goes with it; ``score``, ``stderr`` and ``ci95`` are on the scale 0 to 100."""
+
+    model: str
+    task: str
+    dataset: str
+    subset: str | None
+    group: str | None
+    version: str
+    metric: str
+    mode: str
+    score: float | None
+    stderr: float | None
+    ci95: list[float] | None
+    n: int
+    unanswered: int
+    truncated: int
+    failed: int
+    average: str | None = None
+    subsets: list[int] | None = None
+    headline: bool = True
+
+
+@dataclass
+class Summary:
+    """All rows of one or more runs."""
+
+    run: str
+    recipe: str
+    models: list[str]
+    rows: list[SummaryRow] = field(default_factory=list)
+    partial: dict[str, str] = field(default_factory=dict)
+    """Tasks of which only a part was asked: ``50 of 1346 items``."""
+
+    def to_json(self) -> str:
+        """Return the contract's ``summary.json``."""
+        data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial}
+        return json.dumps({**data, "rows": [asdict(row) for row in self.rows]}, ensure_ascii=False, indent=1) + "\n"
+
+
+def report(run: Run) -> Summary:
+    """Summarise one run and write ``summary/summary.{txt,csv,md,json}``."""
+    summary = summarise(run)
+    for suffix, text in (
+        ("txt", tables.to_text(summary)),
+        ("csv", tables.to_csv(summary)),
+        ("md", tables.to_markdown(summary)),
+        ("json", summary.to_json()),
+    ):
+        write_whole(run.path / "summary" / f"summary.{suffix}", [text.encode()])
+    return summary
+
+
+def summarise(run: Run) -> Summary:
+    """Read a run's results and take every mean."""
+    recipe = run.recipe()
+    summary = Summary(str(run.path), recipe.name, list(recipe.models), partial=_partial(recipe))
+    for model in recipe.models:
+        for name, task in recipe.tasks.items():
+            path = run.results(model, name)
+            if not path.is_file():
+                raise RunError(f"{run.path}: {model}/{name} is not scored yet; run: ocli score {run.path}")
+            try:
+                results = pl.read_parquet(path)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
+            summary.rows += _rows(model, name, task, results)
+    return summary
+
+
+def combine(summaries: Sequence[Summary]) -> Summary:
+    """Put several runs side by side; a model that is in more than one is named with its run."""
+    if len(summaries) == 1:
+        return summaries[0]
+    names = [model for summary in summaries for model in summary.models]
+    whole = Summary(", ".join(s.run for s in summaries), ", ".join(dict.fromkeys(s.recipe for s in summaries)), [])
+    for summary in summaries:
+        label = {m: m if names.count(m) == 1 else f"{m}@{summary.run.rsplit('/', 1)[-1]}" for m in summary.models}
+        whole.models += label.values()
+        whole.rows += [SummaryRow(**{**asdict(row), "model": label[row.model]}) for row in summary.rows]
+        whole.partial |= summary.partial
+    return whole
+
+
+def _partial(recipe: Recipe) -> dict[str, str]:
+    items = recipe.record.get("items", {})
+    return {name: f"{part['asked']} of {part['of']} items" for name, part in items.items() if part["asked"] < part["of"]}
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The counts of one subset under one rule."""
+
+    subset: str | None
+    stratum: Stratum | None
+    counts: dict[str, int]
+
+
+def _rows(model: str, name: str, task: TaskSpec, results: pl.DataFrame) -> Iterator[SummaryRow]:
+    label = task.abbr or name
+    for number, rule in enumerate(task.score):
+        column = "score" if number == 0 else rule.label
+        binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
+        make = _RowMaker(model, name, task, rule.label, number == 0, binary)
+        cells = _cells(results, column)
+        if len(cells) > 1 or cells[0].subset is not None:
+            for cell in cells:
+                yield make.mean(f"{label}-{cell.subset}", [cell], subset=cell.subset)
+        for group in sorted({group for groups in results["groups"].unique().to_list() for group in groups}):
+            members = results.filter(pl.col("groups").list.contains(group))
+            yield make.mean(f"{label}-{group}", _cells(members, column), group=f"{label}-{group}")
+        if len(cells) > 1:
+            yield make.micro(name, results, column)
+        yield make.mean(name, cells)
+
+
+def _cells(results: pl.DataFrame, column: str) -> list[_Cell]:
+    status = pl.col("status")
+    score = pl.col(column)
+    grouped = results.group_by("subset", maintain_order=True).agg(
+        score.count().alias("n"),
+        score.sum().alias("total"),
+        (score**2).sum().alias("squares"),
+        *((status == word).sum().alias(word) for word in ("unanswered", "truncated", "failed")),
+    )
+    return [
+        _Cell(
+            row["subset"],
+            Stratum(row["n"], row["total"], row["squares"]) if row["n"] else None,
+            {word: row[word] for word in ("unanswered", "truncated", "failed")},
+        )
+        for row in grouped.to_dicts()
+    ]
+
+
+@dataclass(frozen=True)
+class _RowMaker:
+    """What the rows of one model, task and rule have in common."""
+
+    model: str
+    task: str
+    spec: TaskSpec
+    metric: str
+    headline: bool
+    binary: bool
+
+    def mean(self, dataset: str, cells: list[_Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
+        """The plain mean of the cells' means, over those that have any score."""
+        scored = [cell.stratum for cell in cells if cell.stratum]
+        estimate = macro_mean(scored, self.binary) if scored else None
+        many = len(cells) > 1
+        return self._row(
+            dataset, self.metric, estimate, cells, subset, group,
+            average="macro" if many else None, subsets=[len(scored), len(cells)] if many else None,
+        )  # fmt: skip
+
+    def micro(self, dataset: str, results: pl.DataFrame, column: str) -> SummaryRow:
+        """The mean over all items, whatever their subset."""
+        cells = _cells(results.with_columns(pl.lit(None, pl.String).alias("subset")), column)
+        estimate = mean_of(cells[0].stratum, self.binary) if cells[0].stratum else None
+        return self._row(dataset, f"{self.metric}_micro", estimate, cells, None, None, average="micro", subsets=None)
+
+    def _row(
+        self, dataset: str, metric: str, estimate: Estimate | None, cells: list[_Cell],
+        subset: str | None, group: str | None, average: str | None, subsets: list[int] | None,
+    ) -> SummaryRow:  # fmt: skip
+        total: Callable[[str], int] = lambda word: sum(cell.counts[word] for cell in cells)  # noqa: E731
+        return SummaryRow(
+            self.model, self.task, dataset, subset, group, self.spec.hash or "-", metric, MODES[self.spec.mode],
+            score=round(100 * estimate.mean, 6) if estimate else None,
+            stderr=round(100 * estimate.stderr, 6) if estimate and estimate.stderr is not None else None,
+            ci95=[round(100 * estimate.low, 6), round(100 * estimate.high, 6)] if estimate else None,
+            n=sum(cell.stratum.n for cell in cells if cell.stratum),
+            unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
+            average=average, subsets=subsets, headline=self.headline,
+        )  # fmt: skip

@@ -1,0 +1,39 @@
+"""Score the predictions of a run: no model, no network, no torch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import polars as pl
+
+from ocli.errors import RunError
+from ocli.runs import Run, write_whole
+from ocli.scoring import read_replies, score_replies
+
+Say = Callable[[str], None]
+
+
+def score(run: Run, say: Say) -> int:
+    """Write ``results/<model>/<task>.parquet`` for every model and task; return how many items have no score."""
+    recipe = run.recipe()
+    unscored = 0
+    for model in recipe.models:
+        for name, task in recipe.tasks.items():
+            if not run.items(model, name).is_file():
+                run.log("score", f"{model}/{name}: nothing was asked")
+                say(f"{model}/{name}: nothing was asked yet; 'ocli infer ... -r' goes on")
+                unscored += 1
+                continue
+            try:
+                items = pl.read_parquet(run.items(model, name))
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise RunError(f"{run.items(model, name)}: cannot be read: {error}; 'ocli infer ... -r' writes it anew") from None
+            results = score_replies(items, read_replies(run.predictions(model, name)), task)
+            buffer = io.BytesIO()
+            results.write_parquet(buffer)
+            write_whole(run.results(model, name), [buffer.getvalue()])
+            failed = results["score"].null_count()
+            unscored += failed
+            run.log("score", f"{model}/{name}: {results.height} items, {failed} without a score")
+    return unscored

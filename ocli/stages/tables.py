@@ -1,0 +1,103 @@
+"""The summary as a table: for the terminal and a text file, CSV, and Markdown. Columns as OpenCompass prints them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ocli.stages.report import Summary, SummaryRow
+
+COLUMNS = ("dataset", "version", "metric", "mode")
+
+
+def to_csv(summary: Summary) -> str:
+    """Return ``dataset, version, metric, mode, <one per model>``; a score has two decimals, a missing one is ``-``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*COLUMNS, *summary.models])
+    for head, cells in _lines(summary):
+        writer.writerow([*head, *(_number(cells.get(model)) for model in summary.models)])
+    return buffer.getvalue()
+
+
+def to_markdown(summary: Summary) -> str:
+    """Return the table and its notes in Markdown."""
+    lines = ["| " + " | ".join([*COLUMNS, *summary.models]) + " |", "|" + " --- |" * 4 + " ---: |" * len(summary.models)]
+    for head, cells in _lines(summary):
+        lines.append("| " + " | ".join([*head, *(_number(cells.get(model)) for model in summary.models)]) + " |")
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(summary)), ""])
+
+
+def to_text(summary: Summary) -> str:
+    """Return the table as it is printed, in a width that cuts nothing."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=1000, color_system=None)
+    console.print(to_rich(summary))
+    table = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+    return "\n".join([table, "", *notes(summary), ""])
+
+
+def to_rich(summary: Summary) -> Table:
+    """Return the table for a terminal: means of tasks in bold, their intervals beside them."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for model in summary.models:
+        table.add_column(Text(model), justify="right", no_wrap=True)
+    for head, cells in _lines(summary):
+        row = next(iter(cells.values()))
+        is_mean = row.subset is None and row.group is None and row.average != "micro" and row.headline
+        texts = [Text(part) for part in head]
+        scores = [Text(_number(cells.get(model))) for model in summary.models]
+        table.add_row(*texts, *scores, style="bold" if is_mean else "")
+    return table
+
+
+def notes(summary: Summary) -> list[str]:
+    """Say of each task's score how many items it is over, how sure it is, and what went wrong on the way."""
+    lines = [f"PARTIAL: {name} was asked {part} only" for name, part in summary.partial.items()]
+    for row in summary.rows:
+        if row.headline and row.subset is None and row.group is None and row.average != "micro":
+            lines.append(_note(row))
+    return lines
+
+
+def _note(row: SummaryRow) -> str:
+    interval = f"95 % interval {row.ci95[0]:.2f} to {row.ci95[1]:.2f}, " if row.ci95 else ""
+    parts = [f"{row.model}, {row.task}: {_number(row)} ({interval}n = {row.n})"]
+    if row.subsets and row.subsets[0] < row.subsets[1]:
+        parts.append(f"INCOMPLETE: mean of {row.subsets[0]}/{row.subsets[1]} subsets")
+    asked = row.n + row.failed
+    for word in ("unanswered", "truncated", "failed"):
+        count = getattr(row, word)
+        if count:
+            parts.append(f"{word} {count} ({100 * count / asked:.1f} %)")
+    if row.failed and row.score is not None:
+        parts.append(f"at least {row.score * row.n / asked:.2f} if every failed one is wrong")
+    return "; ".join(parts)
+
+
+def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, SummaryRow]]]:
+    """Line the models up: subsets, then groups, then the task's means, further rules as their mean alone."""
+    lines: dict[tuple[str, str, str, str], dict[str, SummaryRow]] = {}
+    for row in summary.rows:
+        if row.headline or (row.subset is None and row.group is None and row.average != "micro"):
+            lines.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = row
+    return sorted(lines.items(), key=lambda line: _rank(line[1], summary))
+
+
+def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int]:
+    row = next(iter(cells.values()))
+    tasks = list(dict.fromkeys(item.task for item in summary.rows))
+    kind = 0 if row.subset is not None else 1 if row.group is not None else 2 if not row.headline or row.average == "micro" else 3
+    return tasks.index(row.task), kind
+
+
+def _number(row: SummaryRow | None) -> str:
+    return "-" if row is None or row.score is None else f"{row.score:.2f}"

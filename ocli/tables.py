@@ -1,0 +1,136 @@
+"""Rows of CSV, TSV, JSONL, JSON and Parquet files, plain or compressed (.gz, .bz2).
+
+Every value of a CSV stays a string; JSON and Parquet keep their types. A malformed row is an error that names its line:
+a row that is silently dropped changes the score.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ocli.errors import DataError
+from ocli.types import Row
+
+_COMPRESSED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress}
+
+# GAOKAO essays and code answers pass csv's default limit of 128 KiB a field.
+csv.field_size_limit(1 << 30)
+
+
+def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
+    """Read all rows of a file; ``header`` names the columns of a CSV that has no header line."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_rows(str(path), raw, header)
+
+
+def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[Row]:
+    """Parse a file's bytes; the format is told by the name's suffix (``val.csv``, ``test.jsonl.gz``, ...)."""
+    suffixes = Path(name).suffixes
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        try:
+            raw = _COMPRESSED[suffixes[-1]](raw)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise DataError(f"{name}: is not a whole {suffixes[-1]} file ({error}); fetch it again") from None
+        suffixes = suffixes[:-1]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix == ".parquet":
+        return _parquet(name, raw)
+    text = _decode(name, raw)
+    if suffix in (".csv", ".tsv"):
+        return _csv(name, text, "," if suffix == ".csv" else "\t", header)
+    if suffix == ".jsonl":
+        return _jsonl(name, text)
+    if suffix == ".json":
+        return _json(name, text)
+    raise DataError(f"{name}: unknown format {suffix!r}; known are .csv .tsv .jsonl .json .parquet, each also .gz or .bz2")
+
+
+def _decode(name: str, raw: bytes) -> str:
+    """Read UTF-8 with or without a byte order mark, else the Chinese encodings (GBK is part of GB 18030)."""
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DataError(f"{name}: is neither UTF-8 nor GB 18030 text; save it as UTF-8")
+
+
+def _csv(name: str, text: str, delimiter: str, header: list[str] | None) -> list[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    columns = header
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if columns is None:
+                columns = [cell.strip() for cell in cells]
+                continue
+            if len(cells) != len(columns):
+                raise DataError(
+                    f"{name}:{reader.line_num}: the row has {len(cells)} cells, but there are {len(columns)} columns "
+                    f"({', '.join(columns)}); a cell with a comma or a quote needs quotes around it"
+                )
+            rows.append(dict(zip(columns, cells, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{name}:{reader.line_num}: not valid CSV: {error}") from None
+    return rows
+
+
+def _jsonl(name: str, text: str) -> list[Row]:
+    rows: list[Row] = []
+    # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends here.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            rows.append(_mapping(f"{name}:{number}", _load(f"{name}:{number}", line)))
+    return rows
+
+
+def _json(name: str, text: str) -> list[Row]:
+    data = _load(name, text)
+    if isinstance(data, dict):
+        lists = [value for value in data.values() if isinstance(value, list)]
+        if len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]):
+            data = lists[0]  # {"examples": [...]}, as BBH and GAOKAO-Bench have it
+        elif data and all(isinstance(value, dict) for value in data.values()):
+            data = [{"_key": key, **value} for key, value in data.items()]
+        elif data and len(lists) == len(data) and len({len(value) for value in lists}) == 1:
+            data = [dict(zip(data, cells, strict=True)) for cells in zip(*lists, strict=True)]
+        else:
+            raise DataError(f"{name}: a JSON object must hold one list of rows, rows by key, or columns of equal length")
+    if not isinstance(data, list):
+        raise DataError(f"{name}: must hold a list of rows, not {type(data).__name__}")
+    return [_mapping(f"{name}: row {index}", row) for index, row in enumerate(data)]
+
+
+def _load(where: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not valid JSON: {error}") from None
+
+
+def _mapping(where: str, row: Any) -> Row:
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a row must be an object of named columns, not {type(row).__name__}")
+    return row
+
+
+def _parquet(name: str, raw: bytes) -> list[Row]:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(io.BytesIO(raw)).to_dicts()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{name}: not a readable Parquet file: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,206 @@
+"""Train nano, a language model of 0.9 million weights, from scratch on a CPU.
+
+The whole run lasts `--minutes`: the learning rate follows the clock and not a step count, so that a
+slow machine gives a somewhat weaker model and not a later one.
+
+    python scripts/nano/train.py --out recipes/models/nano/weights
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import corpus
+import torch
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+SPECIALS = ["<pad>", corpus.BOS, corpus.EOS, corpus.TURN, corpus.END]
+PAD_ID, BOS_ID, EOS_ID, _, END_ID = range(len(SPECIALS))
+VOCAB, TOKENS_PER_BATCH, CHUNK = 2048, 3072, 2048
+# A lone letter and a number never carry the space before them, so "Answer: C" holds the same token "C"
+# as a reply that begins with it, and a prompt may end in a space.
+SPLIT = r" ?\p{L}{2,}|\p{L}|\p{N}{1,3}|[^\s\p{L}\p{N}]+|\s"
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content']"
+    " + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 128,
+    "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
+    "head_dim": 32, "hidden_act": "silu", "max_position_embeddings": 16384, "rope_theta": 10000.0,
+    "rms_norm_eps": 1e-5, "initializer_range": 0.05, "attention_bias": False, "mlp_bias": False,
+    "tie_word_embeddings": True, "use_cache": True, "pad_token_id": PAD_ID, "bos_token_id": BOS_ID,
+    "eos_token_id": EOS_ID, "torch_dtype": "float16",
+}  # fmt: skip
+
+
+def make_tokenizer() -> Tokenizer:
+    """A byte-level BPE over the corpus's words, which puts `<s>` before a text unless told not to."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB, min_frequency=1, special_tokens=SPECIALS, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    tokenizer.train_from_iterator(corpus.lexicon(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{corpus.BOS} $A", pair=f"{corpus.BOS} $A $B", special_tokens=[(corpus.BOS, BOS_ID)]
+    )
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, documents: list[corpus.Pieces]) -> list[tuple[list[int], list[bool]]]:
+    """Token ids of each document, and which of them are answers."""
+    texts = [text for document in documents for text, _ in document]
+    ids = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
+    out = []
+    for document in documents:
+        tokens: list[int] = []
+        answer: list[bool] = []
+        for _, is_answer in document:
+            piece = next(ids).ids
+            tokens += piece
+            answer += [is_answer] * len(piece)
+        out.append((tokens, answer))
+    return out
+
+
+def batches(tokenizer: Tokenizer, rng: random.Random, easy: Callable[[], bool]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless (ids, answer mask) batches of documents of about the same length."""
+    while True:
+        encoded = encode(tokenizer, [corpus.document(rng, easy()) for _ in range(CHUNK)])
+        encoded.sort(key=lambda pair: len(pair[0]))
+        groups, group = [], []
+        for pair in encoded:
+            if (len(group) + 1) * len(pair[0]) > TOKENS_PER_BATCH:
+                groups.append(group)
+                group = []
+            group.append(pair)
+        rng.shuffle(groups)
+        for group in groups:
+            width = len(group[-1][0])
+            yield (torch.tensor([ids + [PAD_ID] * (width - len(ids)) for ids, _ in group]),
+                   torch.tensor([mask + [False] * (width - len(mask)) for _, mask in group]))
+
+
+def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, answer: torch.Tensor, prompt_share: float) -> torch.Tensor:
+    """Cross-entropy on all answer tokens and on a random few of the others."""
+    keep = answer | ((torch.rand(answer.shape) < prompt_share) & (ids != PAD_ID))
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    rows, targets = hidden[keep[:, 1:]], ids[:, 1:][keep[:, 1:]]
+    return torch.nn.functional.cross_entropy(model.lm_head(rows), targets)
+
+
+@torch.no_grad()
+def accuracy(model: LlamaForCausalLM, tokenizer: Tokenizer, items: list[corpus.Item]) -> dict[str, float]:
+    """Share of right first tokens by topic and overall, asked in the form of the quickstart task."""
+    right: dict[str, list[bool]] = {}
+    rng = random.Random(1)
+    for item in items:
+        options = [item.answer, *item.wrong]
+        rng.shuffle(options)
+        user = corpus.question_text(item, options, rng.choice(corpus.LASTS[:2]))
+        prompt = f"{corpus.BOS}{corpus.TURN}user\n{user}{corpus.END}\n{corpus.TURN}assistant\n"
+        ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False).ids])
+        guess = tokenizer.decode([int(model(ids).logits[0, -1].argmax())])
+        right.setdefault(item.topic, []).append(guess == corpus.LETTERS[options.index(item.answer)])
+    scores = {topic: sum(hits) / len(hits) for topic, hits in right.items()}
+    return {"overall": sum(map(sum, right.values())) / len(items), **scores}
+
+
+def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+    """Write the folder that transformers and vLLM load."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(out / "tokenizer.json"))
+    pad, bos, eos, turn, end = SPECIALS
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": bos, "eos_token": eos, "pad_token": pad,
+        "additional_special_tokens": [turn, end], "clean_up_tokenization_spaces": False,
+        "model_max_length": CONFIG["max_position_embeddings"], "chat_template": CHAT_TEMPLATE,
+    }  # fmt: skip
+    generation = {"bos_token_id": BOS_ID, "eos_token_id": [EOS_ID, END_ID], "pad_token_id": PAD_ID, "do_sample": False}
+    files = {"config.json": CONFIG, "tokenizer_config.json": settings, "generation_config.json": generation}
+    for name, content in files.items():
+        (out / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def train(out: Path, minutes: float, peak: float, seed: int) -> None:
+    """Train until the clock runs out, report now and then, and write the weights."""
+    torch.manual_seed(seed)
+    rng, check = random.Random(seed), random.Random(seed + 1)
+    tokenizer = make_tokenizer()
+    assert tokenizer.get_vocab_size() == VOCAB
+    items = [corpus.make_item(check, topic, lang, held=True)
+             for topic in corpus.EASY + corpus.NUMERIC + corpus.LOOKUPS for lang in ("en", "zh") for _ in range(15)]
+    model = LlamaForCausalLM(LlamaConfig(**{k: v for k, v in CONFIG.items() if k != "torch_dtype"}))
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim != 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        lr=peak, betas=(0.9, 0.98), fused=True)
+    import os
+    opts=[optimizer]
+    if os.environ.get("MUON"):
+        body=[p for n,p in model.named_parameters() if p.ndim==2 and "embed" not in n]
+        ids_={id(p) for p in body}
+        opts=[torch.optim.Muon(body,lr=peak,momentum=0.95,weight_decay=0.1,adjust_lr_fn="match_rms_adamw"),
+              torch.optim.AdamW([p for p in model.parameters() if id(p) not in ids_],lr=peak,betas=(0.9,0.98),fused=True,weight_decay=0.0)]
+    started, tokens, next_report = time.monotonic(), 0, 0.05
+
+    def elapsed() -> float:
+        return (time.monotonic() - started) / (60 * minutes)
+
+    EASYF=float(os.environ.get("EASYF",".3"))
+    for step, (ids, answer) in enumerate(batches(tokenizer, rng, lambda: elapsed() < EASYF), 1):
+        done = elapsed()
+        if done >= 1:
+            break
+        rate = peak * min(1, step / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        for optimizer in opts:
+          for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = loss_of(model, ids, answer, prompt_share=0.02)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in opts:
+            optimizer.step()
+            optimizer.zero_grad()
+        tokens += int((ids != PAD_ID).sum())
+        if step % 100 == 0:
+            print(f"{done:6.1%} step {step} loss {loss.item():.3f} {tokens / 1e6:.1f} M tokens", flush=True)
+        if done >= next_report:
+            next_report += 0.05
+            save(model, tokenizer, out)
+            print({k: round(v, 2) for k, v in accuracy(model, tokenizer, items).items()}, flush=True)
+    save(model, tokenizer, out)
+    speed = tokens / (time.monotonic() - started)
+    print(f"{tokens / 1e6:.1f} M tokens, {speed:.0f} tokens/s, {accuracy(model, tokenizer, items)}")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
+    parser.add_argument("--minutes", type=float, default=28)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    train(args.out, args.minutes, args.lr, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Extractors against their case tables and against OpenCompass's own output."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ocli.errors import RecipeError
+from ocli.extract.thoughts import strip_thoughts, unclosed_thought
+from ocli.registry import extractor
+
+CASES = Path(__file__).parent / "cases"
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "opencompass"
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden tables at {GOLDEN}")
+
+Case = dict[str, Any]
+
+
+def table(name: str) -> list[Case]:
+    """Read a case table; rows of the choice table leave out what is the same for nearly all of them."""
+    usual = {"extractor": "choice", "options": {}, "choices": "ABCD"}
+    return [usual | case for case in json.loads((CASES / name).read_text(encoding="utf-8"))]
+
+
+def answers(cases: list[Case]) -> list[str | None]:
+    """Run every case, one frame for each extractor, options and choices."""
+    replies = pl.Series("reply", [case["reply"] for case in cases], dtype=pl.String)
+    frame = replies.to_frame().with_row_index()
+    keys = [json.dumps([case["extractor"], case["options"], case["choices"]]) for case in cases]
+    found: list[str | None] = [None] * len(cases)
+    for key in dict.fromkeys(keys):
+        name, options, choices = json.loads(key)
+        rows = frame.filter(pl.Series(keys) == key)
+        answer = extractor.get(name, options)(pl.col("reply"), tuple(choices), **options)
+        for index, value in rows.lazy().select("index", answer=answer).collect().iter_rows():
+            found[index] = value
+    return found
+
+
+def label(case: Case) -> str:
+    return f"{case['extractor']}-{(case['reply'] or '')[-40:]}"
+
+
+TABLE = table("choice.json") + table("extract.json")
+ANSWERS = answers(TABLE)
+
+
+@pytest.mark.parametrize(("case", "answer"), list(zip(TABLE, ANSWERS, strict=True)), ids=map(label, TABLE))
+def test_reply_gives_answer(case: Case, answer: str | None) -> None:
+    assert answer == case["answer"], case
+
+
+@pytest.mark.parametrize("choices", [(), ("A",), ("A", "bc"), ("1", "2"), ("AB", "")])
+def test_choice_refuses_what_are_not_letters(choices: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="capital letters"):
+        extractor.get("choice", {})(pl.col("reply"), choices)
+
+
+def test_choice_gives_the_same_in_every_context() -> None:
+    frame = pl.DataFrame({"reply": ["A", None, "答案：B", "", "The answer is C."], "group": [1, 1, 1, 2, 2]})
+    answer = extractor.get("choice", {})(pl.col("reply"), tuple("ABCD"))
+    expected = ["A", None, "B", None, "C"]
+    assert frame.select(answer.alias("answer"))["answer"].to_list() == expected
+    assert frame.lazy().select(answer=answer).collect(engine="streaming")["answer"].to_list() == expected
+    assert frame.select(answer=answer.over("group"))["answer"].to_list() == expected
+    assert frame.clear().select(answer=answer)["answer"].to_list() == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest", "unclosed"),
+    [
+        ("<think>a</think>b<think>c</think>d", "bd", False),
+        ("x</think>y</think>z", "z", False),
+        ("before<think>cut off", "before", True),
+        ("<think>a</think>b<think>cut off", "b", True),
+        ("<think>a<think>b</think>c</think>d", "d", False),
+        ("no tag", "no tag", False),
+        ("", "", False),
+    ],
+)
+def test_thoughts(reply: str, rest: str, unclosed: bool) -> None:
+    frame = pl.DataFrame({"reply": [reply]})
+    row = frame.select(rest=strip_thoughts(pl.col("reply")), unclosed=unclosed_thought(pl.col("reply")))
+    assert row.row(0) == (rest, unclosed)
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("first_capital_postprocess", "first_capital"), ("match_answer_pattern", "match_answer")],
+)
+def test_twin_agrees_with_opencompass_line_by_line(name: str, ours: str) -> None:
+    lines = (GOLDEN / "postprocessors.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["postprocessor"] == name]
+    cases = [as_case(row, ours) for row in rows]
+    outputs = [row["output"] for row in rows]
+    assert outputs
+    assert [answer or "" for answer in answers(cases)] == outputs
+
+
+def as_case(row: Case, ours: str) -> Case:
+    pattern = row["args"].get("answer_pattern")
+    if pattern is None:
+        return {"extractor": ours, "options": {}, "choices": "", "reply": row["input"]}
+    if re.search(r"\(\?<?[=!]|\\[1-9]", pattern):
+        pytest.skip(f"Rust's regex cannot express {pattern!r}")
+    return {"extractor": ours, "options": {"pattern": pattern}, "choices": "", "reply": row["input"]}
+
+
+@needs_golden
+def test_choice_reads_the_annotated_replies() -> None:
+    truth: dict[str, str] = json.loads((GOLDEN / "mcq_truth.json").read_text(encoding="utf-8"))
+    found = answers(
+        [{"extractor": "choice", "options": {}, "choices": "ABCD", "reply": reply} for reply in truth]
+    )
+    pairs = [(reply, gold, answer or "") for (reply, gold), answer in zip(truth.items(), found, strict=True)]
+    wrong = [pair for pair in pairs if pair[2] not in ("", pair[1])]
+    right = [pair for pair in pairs if pair[1] == pair[2]]
+    assert not wrong
+    assert len(right) / len(pairs) >= 0.99
