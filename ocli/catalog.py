@@ -81,9 +81,7 @@ def find_prompt(name: str) -> Path:
     raise NotFoundError(f"no prompt is called {name!r}{did_you_mean(name, known)} (looked for prompts/{name}.jinja)")
 
 
-def load_recipe(
-    reference: str | None, models: list[str], tasks: list[str], overrides: dict[str, Any]
-) -> Recipe:
+def load_recipe(reference: str | None, models: list[str], tasks: list[str], overrides: dict[str, Any]) -> Recipe:
     """Resolve a recipe (a file or a name, or none) with the command line's models, tasks and overrides laid over it."""
     document, name = Document(Path("the command line"), {}), None
     if reference:

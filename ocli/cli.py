@@ -29,17 +29,60 @@ app = typer.Typer(
 OK, INCOMPLETE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 # Optional[...] and not X | None: typer reads the annotations at run time, on Python 3.10 too.
-RecipeArg = Annotated[Optional[str], typer.Argument(metavar="[RECIPE]", help="A recipe: a YAML or TOML file, or a name from 'ocli list'.", show_default=False)]
-Models = Annotated[list[str], typer.Option("-m", "--model", metavar="MODEL", help="A model: name, file, or engine:path. Repeatable.", show_default=False)]
-Tasks = Annotated[list[str], typer.Option("-t", "--task", metavar="TASK", help="A task or suite: name, file, or a CSV of questions. Repeatable.", show_default=False)]
-Limit = Annotated[Optional[int], typer.Option("--limit", metavar="N", help="Ask only N items of each task, spread over its subsets.", min=1, show_default=False)]
-DataDir = Annotated[Optional[str], typer.Option("--data-dir", metavar="DIR", help="Where the data is: a directory or a zip.", show_default=False)]
-WorkDir = Annotated[Optional[str], typer.Option("-w", "--work-dir", metavar="DIR", help="Where runs are written (default: outputs).", show_default=False)]
-Resume = Annotated[bool, typer.Option("-r", "--resume", help="Go on with the latest run of this recipe; -r TIMESTAMP names another.")]
-Sets = Annotated[list[str], typer.Option("--set", metavar="K=V", help="Change one key of the recipe, as sampling.max_tokens=64. Repeatable.", show_default=False)]
+RecipeArg = Annotated[
+    Optional[str],
+    typer.Argument(metavar="RECIPE", help="A recipe: a YAML or TOML file, or a name from 'ocli list'.", show_default=False),
+]
+Models = Annotated[
+    list[str],
+    typer.Option("-m", "--model", metavar="MODEL", help="A model: name, file, or engine:path. Repeatable.", show_default=False),
+]
+Tasks = Annotated[
+    list[str],
+    typer.Option(
+        "-t",
+        "--task",
+        metavar="TASK",
+        help="A task or suite: name, file, or a CSV of questions. Repeatable.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    Optional[int],
+    typer.Option(
+        "--limit",
+        metavar="N",
+        help="Ask only N items of each task, spread over its subsets.",
+        min=1,
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Optional[str],
+    typer.Option("--data-dir", metavar="DIR", help="Where the data is: a directory or a zip.", show_default=False),
+]
+WorkDir = Annotated[
+    Optional[str],
+    typer.Option("-w", "--work-dir", metavar="DIR", help="Where runs are written (default: outputs).", show_default=False),
+]
+Resume = Annotated[
+    bool, typer.Option("-r", "--resume", help="Go on with the latest run of this recipe; -r TIMESTAMP names another.")
+]
+Sets = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="K=V",
+        help="Change one key of the recipe, as sampling.max_tokens=64. Repeatable.",
+        show_default=False,
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: what is not on this machine is an error.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-RunArg = Annotated[Optional[str], typer.Argument(metavar="[RUN]", help="A run directory; left out: the latest below ./outputs.", show_default=False)]
+RunArg = Annotated[
+    Optional[str],
+    typer.Argument(metavar="RUN", help="A run directory; left out: the latest below ./outputs.", show_default=False),
+]
 
 
 @app.command(name="eval")
@@ -87,7 +130,10 @@ def score(run: RunArg = None, debug: Debug = False) -> None:
 
 @app.command()
 def report(
-    runs: Annotated[Optional[list[str]], typer.Argument(metavar="[RUN]...", help="Run directories; left out: the latest.", show_default=False)] = None,
+    runs: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
+    ] = None,
     format: Annotated[str, typer.Option(help="table, csv, md or json.")] = "table",
     debug: Debug = False,
 ) -> None:
@@ -102,8 +148,11 @@ def report(
         "csv": tables.to_csv, "md": tables.to_markdown, "json": lambda summary: summary.to_json(),
     }  # fmt: skip
     if format != "table" and format not in writers:
-        raise OcliError(f"--format {format}: unknown{did_you_mean(format, ['table', *writers])} (known: table, {', '.join(writers)})")
-    summary = combine([report_run(Run.find(run)) for run in runs or [None]])
+        raise OcliError(
+            f"--format {format}: unknown{did_you_mean(format, ['table', *writers])} (known: table, {', '.join(writers)})"
+        )
+    found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
+    summary = combine([report_run(run) for run in found])
     if format == "table":
         _show(summary)
     else:

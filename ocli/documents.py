@@ -105,12 +105,13 @@ def _read_toml(path: Path, text: str) -> Document:
 
     def visit(value: Any, loc: Loc) -> None:
         for key, child in value.items() if isinstance(value, dict) else []:
+            inner: Loc = (*loc, key)
             pattern = re.compile(rf'^\s*(\[.*\b{re.escape(key)}\b.*\]|"?{re.escape(key)}"?\s*[.=])|[{{,]\s*{re.escape(key)}\s*=')
             for number, line in enumerate(lines, start=1):
                 if pattern.search(line):
-                    document.where[(*loc, key)] = (path, number)
+                    document.where[inner] = (path, number)
                     break
-            visit(child, (*loc, key))
+            visit(child, inner)
 
     visit(data, ())
     return document
@@ -128,7 +129,8 @@ def _read_yaml(path: Path, text: str) -> Document:
     if not isinstance(data, dict):
         raise RecipeError(f"{path}:1: must hold a mapping (key: value lines), not {type(data).__name__}")
     document = Document(path, data)
-    _mark(node, (), document)
+    if node is not None:
+        _mark(node, (), document)
     return document
 
 
@@ -141,8 +143,9 @@ def _mark(node: yaml.Node, loc: Loc, document: Document) -> None:
             if key.value in seen:
                 raise RecipeError(f"{document.path}:{line}: the key {key.value!r} stands here a second time; keep one of them")
             seen.add(key.value)
-            document.where[(*loc, key.value)] = (document.path, line)
-            _mark(value, (*loc, key.value), document)
+            inner: Loc = (*loc, key.value)
+            document.where[inner] = (document.path, line)
+            _mark(value, inner, document)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _mark(value, (*loc, index), document)

@@ -138,7 +138,9 @@ class _RowReader:
                 f"cannot be scored, choose another one with --set task.data.splits.test=..."
             )
         if choices and str(target) not in choices:
-            raise DataError(f"{self.name}: row {_id(subset, index)}: the answer {target!r} is none of the choices {', '.join(choices)}")
+            raise DataError(
+                f"{self.name}: row {_id(subset, index)}: the answer {target!r} is none of the choices {', '.join(choices)}"
+            )
         return Item(_id(subset, index), subset, values, str(target), choices)
 
 

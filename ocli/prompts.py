@@ -181,5 +181,3 @@ def _reason(error: Exception, values: Mapping[str, Any]) -> str:
     if isinstance(error, SecurityError):
         return f"not allowed in a prompt: {error}"
     return f"{type(error).__name__}: {error}"
-
-

@@ -195,7 +195,9 @@ class ModelSpec(Strict):
     @model_validator(mode="after")
     def _has_a_path(self) -> ModelSpec:
         if self.engine in ("vllm", "transformers", "openai", "replay") and not self.path:
-            raise ValueError(f"engine {self.engine} needs a 'path' (a hub id, a directory, a file, or the API's name of the model)")
+            raise ValueError(
+                f"engine {self.engine} needs a 'path' (a hub id, a directory, a file, or the API's name of the model)"
+            )
         return self
 
 
@@ -264,7 +266,9 @@ def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
 
 def _explain(problem: Any, document: Document, schema: type[BaseModel]) -> str:
     """Turn one pydantic error into ``file:line: key.path: what is wrong``."""
-    loc: Loc = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal["))))
+    loc: Loc = tuple(
+        part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal[")))
+    )
     name = ".".join(str(part) for part in loc)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(schema, loc[:-1])

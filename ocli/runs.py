@@ -1,13 +1,13 @@
 """The run directory: where everything is, how predictions are appended, and how a torn file is mended.
 
-    outputs/<recipe>/<timestamp>/
-      configs/recipe.yaml                 the resolved recipe, versions, and what was decided while starting
-      logs/infer.log  score.log
-      items/<model>/<task>.parquet        what was asked: id, subset, groups, choices, target (so that scoring needs no data)
-      predictions/<model>/<task>.jsonl    one line a reply, appended as it arrives
-      results/<model>/<task>.parquet      one row an item
-      summary/summary.{txt,csv,md,json}   the table that was printed
-    outputs/<recipe>/latest -> <timestamp>
+outputs/<recipe>/<timestamp>/
+  configs/recipe.yaml                 the resolved recipe, versions, and what was decided while starting
+  logs/infer.log  score.log
+  items/<model>/<task>.parquet        what was asked: id, subset, groups, choices, target (so that scoring needs no data)
+  predictions/<model>/<task>.jsonl    one line a reply, appended as it arrives
+  results/<model>/<task>.parquet      one row an item
+  summary/summary.{txt,csv,md,json}   the table that was printed
+outputs/<recipe>/latest -> <timestamp>
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -120,7 +121,9 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
             file.writelines(parts)
         temporary.replace(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}; free some space or choose another place with -w DIR") from None
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror}; free some space or choose another place with -w DIR"
+        ) from None
 
 
 def to_line(request: Request, reply: Reply) -> bytes:
@@ -170,17 +173,13 @@ class Predictions:
 
     def close(self) -> None:
         """Bring the file to the disk itself."""
-        try:
+        with suppress(OSError):  # not every file system can; the data is in the kernel all the same
             os.fsync(self._file.fileno())
-        except OSError:
-            pass  # not every file system can; the data is in the kernel all the same
         self._file.close()
 
     def _take_back(self, size: int) -> None:
-        try:
+        with suppress(OSError):  # where that fails, resume mends the torn line
             self._file.truncate(size)
-        except OSError:
-            pass  # resume mends a torn line too
 
 
 def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> set[str]:
@@ -231,5 +230,3 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-

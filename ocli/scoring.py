@@ -16,14 +16,14 @@ from ocli.plan import Item, TaskPlan
 from ocli.recipe import TaskSpec
 from ocli.registry import extractor, metric
 
-ITEM_SCHEMA = {
+ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "subset": pl.String,
     "groups": pl.List(pl.String),
     "choices": pl.List(pl.String),
     "target": pl.String,
 }
-REPLY_SCHEMA = {
+REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "key": pl.String,
     "id": pl.String,
     "sample": pl.Int64,
@@ -176,7 +176,9 @@ class RunningScore:
                     schema=ITEM_SCHEMA,
                 )
                 replies = pl.DataFrame({"id": items["id"], "key": "", "sample": 0, "text": [text for _, text in fresh]})
-                replies = replies.with_columns(pl.lit(None, pl.String).alias("error"), pl.lit(None, pl.String).alias("finish_reason"))
+                replies = replies.with_columns(
+                    pl.lit(None, pl.String).alias("error"), pl.lit(None, pl.String).alias("finish_reason")
+                )
                 scores = score_replies(items, replies, self._tasks[name])["score"]
                 self._sum += float(scores.sum())
                 self._count += scores.len()

@@ -22,9 +22,13 @@ class Encoder:
         self.tokenizer = tokenizer
         has_template = bool(getattr(tokenizer, "chat_template", None))
         if chat and not has_template:
-            raise EngineError(f"{path}: the model is said to be 'chat: true', but its tokenizer has no chat template; say 'chat: false'")
+            raise EngineError(
+                f"{path}: the model is said to be 'chat: true', but its tokenizer has no chat template; say 'chat: false'"
+            )
         self.chat = has_template if chat is None else chat
-        self.reason = "as the recipe says" if chat is not None else f"the tokenizer has {'a' if has_template else 'no'} chat template"
+        self.reason = (
+            "as the recipe says" if chat is not None else f"the tokenizer has {'a' if has_template else 'no'} chat template"
+        )
         plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
         full = list(tokenizer("a")["input_ids"])
         end = next((i for i in range(len(full)) if full[i : i + len(plain)] == plain), 0)

@@ -115,9 +115,7 @@ def as_case(row: Case, ours: str) -> Case:
 @needs_golden
 def test_choice_reads_the_annotated_replies() -> None:
     truth: dict[str, str] = json.loads((GOLDEN / "mcq_truth.json").read_text(encoding="utf-8"))
-    found = answers(
-        [{"extractor": "choice", "options": {}, "choices": "ABCD", "reply": reply} for reply in truth]
-    )
+    found = answers([{"extractor": "choice", "options": {}, "choices": "ABCD", "reply": reply} for reply in truth])
     pairs = [(reply, gold, answer or "") for (reply, gold), answer in zip(truth.items(), found, strict=True)]
     wrong = [pair for pair in pairs if pair[2] not in ("", pair[1])]
     right = [pair for pair in pairs if pair[1] == pair[2]]

@@ -18,9 +18,7 @@ TABLE: list[Case] = json.loads((Path(__file__).parent / "cases" / "metrics.json"
 
 def scores(cases: list[Case]) -> list[float | None]:
     """Run every case, one frame for each metric and options."""
-    columns = {
-        name: pl.Series([case[name] for case in cases], dtype=pl.String) for name in ("answer", "target")
-    }
+    columns = {name: pl.Series([case[name] for case in cases], dtype=pl.String) for name in ("answer", "target")}
     frame = pl.DataFrame(columns).with_row_index()
     keys = [json.dumps([case["metric"], case["options"]]) for case in cases]
     found: list[float | None] = [None] * len(cases)
@@ -36,9 +34,7 @@ def label(case: Case) -> str:
     return f"{case['metric']}-{case['answer']}-{case['target']}"
 
 
-@pytest.mark.parametrize(
-    ("case", "score"), list(zip(TABLE, scores(TABLE), strict=True)), ids=map(label, TABLE)
-)
+@pytest.mark.parametrize(("case", "score"), list(zip(TABLE, scores(TABLE), strict=True)), ids=map(label, TABLE))
 def test_answer_gets_score(case: Case, score: float | None) -> None:
     assert isinstance(score, float)
     assert score == case["score"], case

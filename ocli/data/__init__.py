@@ -6,7 +6,6 @@ Knows nothing of prompts. What cannot be found is said in one error: what was lo
 from __future__ import annotations
 
 import os
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +95,3 @@ def _not_found(task: str, spec: DataSpec, split: str, subset: str | None, looked
     if spec.local:
         ways.append("or give --data-dir DIR, where DIR is OpenCompass' data folder or its zip")
     return f"{what}. Looked for {where}. To fetch it: {' ; '.join(ways)}"
-
-
-

@@ -57,7 +57,7 @@ class HubFiles:
             fetch = self._fetch_modelscope if self.modelscope else self._fetch_hf
             try:
                 self._snapshot = Path(fetch())
-            except Exception as error:  # noqa: BLE001 - hubs raise a dozen unrelated types; all mean "not fetched"
+            except Exception as error:  # hubs raise a dozen unrelated types; all mean "not fetched"
                 if isinstance(error, DataError):
                     raise
                 self._problem = f"{type(error).__name__}: {_first_line(error)}"
@@ -67,15 +67,19 @@ class HubFiles:
         import huggingface_hub
 
         options: dict[str, Any] = {"repo_type": "dataset", "revision": self.revision, "allow_patterns": self.patterns}
-        return huggingface_hub.snapshot_download(self.repo, local_files_only=self.offline, tqdm_class=None, **options)
+        return str(huggingface_hub.snapshot_download(self.repo, local_files_only=self.offline, **options))
 
     def _fetch_modelscope(self) -> str:
         try:
             from modelscope import dataset_snapshot_download
         except ImportError:
             raise DataError("OCLI_HUB=modelscope needs another package: pip install 'ocli[modelscope]'") from None
-        options: dict[str, Any] = {"revision": self.revision, "allow_file_pattern": self.patterns}
-        return str(dataset_snapshot_download(self.repo, local_files_only=self.offline, **options))
+        if self.offline:
+            raise DataError(
+                f"ModelScope's cache is not looked into with --offline: give the folder of {self.repo} with --data-dir, "
+                f"fetched by 'modelscope download --dataset {self.repo} --local_dir DIR'"
+            )
+        return str(dataset_snapshot_download(self.repo, revision=self.revision, allow_file_pattern=self.patterns))
 
 
 def _first_line(error: Exception) -> str:

@@ -54,10 +54,8 @@ class LocalFiles:
 
     def _archives(self) -> dict[Path, dict[str, zipfile.ZipInfo]]:
         if self._zips is None:
-            if self.root.is_file():
-                paths = [self.root]
-            else:
-                paths = sorted(self.root.glob("*.zip")) if str(self.root) != "/" else []
+            inside = self.root.glob("*.zip") if str(self.root) != "/" else []
+            paths = [self.root] if self.root.is_file() else sorted(inside)
             self._zips = {path: _open(path) for path in paths}
         return self._zips
 

@@ -1,21 +1,24 @@
 """Engines: requests in, replies out, in any order, as fast as the hardware allows. One file each; its name is its name.
 
-A file here has a ``class Engine`` of the shape below. It batches inside: callers just keep ``concurrency`` requests in flight.
-A request that fails alone gives a ``Reply`` with ``error``; what no request can survive (a wrong key, a dead engine) is
-raised as ``EngineError``. Heavy packages are imported inside the engine's file only, when the engine starts.
+A file here has a ``class Engine`` of the shape below and says in ``NEEDS`` which packages it imports. It batches inside:
+callers just keep ``concurrency`` requests in flight. A request that fails alone gives a ``Reply`` with ``error``; what no
+request can survive (a wrong key, a dead engine) is raised as ``EngineError``. Heavy packages are imported inside the engine's
+file only, when the engine starts.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any, Protocol
 
 from ocli.errors import EngineError, did_you_mean
 from ocli.recipe import ModelSpec
 from ocli.types import Reply, Request
 
-EXTRAS = {"vllm": "vllm", "torch": "hf", "transformers": "hf", "accelerate": "hf", "openai": "", "aiohttp": ""}
-"""Which extra of ocli brings a package that an engine imports (none: it is a core dependency)."""
+EXTRAS = {"vllm": "[vllm]", "torch": "[hf]", "transformers": "[hf]"}
+"""Which extra of ocli brings a package that an engine needs; the others are core dependencies."""
 
 
 class Engine(Protocol):
@@ -42,21 +45,26 @@ class Engine(Protocol):
 
 
 def load(spec: ModelSpec) -> Engine:
-    """Return the engine that a model names, not yet started."""
-    try:
-        engine: Engine = importlib.import_module(f"ocli.engines.{spec.engine}").Engine(spec)
-    except ModuleNotFoundError as error:
-        raise missing_package(error, spec.engine) from None
+    """Return the engine that a model names, not yet started; raise EngineError when a package of it is missing."""
+    module = importlib.import_module(f"ocli.engines.{spec.engine}")
+    for package in getattr(module, "NEEDS", ()):
+        if importlib.util.find_spec(package) is None:
+            extra = EXTRAS.get(package, "")
+            raise EngineError(
+                f"the {spec.engine} engine needs the package {package!r}, which is not installed: pip install 'ocli{extra}'"
+            )
+    engine: Engine = module.Engine(spec)
     return engine
 
 
-def missing_package(error: ModuleNotFoundError, engine: str) -> Exception:
-    """Turn the absence of an engine's package into the command that installs it; anything else is our own typo."""
-    package = (error.name or "").split(".")[0]
-    if package not in EXTRAS:
-        return error
-    extra = f"[{EXTRAS[package]}]" if EXTRAS[package] else ""
-    return EngineError(f"the {engine} engine needs the package {package!r}, which is not installed: pip install 'ocli{extra}'")
+def model_path(spec: ModelSpec) -> str:
+    """Return the hub id or the directory of a model that is loaded here; raise EngineError on a directory that is not there."""
+    path = str(spec.path)
+    if path.startswith((".", "/", "~")):
+        path = str(Path(path).expanduser())
+        if not Path(path).is_dir():
+            raise EngineError(f"path {spec.path!r}: no such directory (working directory: {Path.cwd()})")
+    return path
 
 
 def refuse_unknown(args: dict[str, Any], known: list[str], engine: str) -> None:

@@ -11,7 +11,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from ocli.engines import missing_package, refuse_unknown
+from ocli.engines import refuse_unknown
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.types import Reply, Request, Sampling, Usage
@@ -29,15 +29,16 @@ class Engine:
         self.base_url = _normalise(spec.base_url)
         self.chat = spec.chat is not False
         self.concurrency = spec.concurrency or 16
-        self.record: dict[str, Any] = {"base_url": self.base_url, "chat_template": f"the server's{'' if self.chat else ', not used'}"}
+        self.record: dict[str, Any] = {
+            "base_url": self.base_url,
+            "chat_template": f"the server's{'' if self.chat else ', not used'}",
+        }
         self._client: Any = None
 
     async def start(self) -> None:
         """Open the client; with ``path: auto`` ask for the model's name."""
-        try:
-            import openai
-        except ModuleNotFoundError as error:
-            raise missing_package(error, "openai") from None
+        import openai
+
         args = self.spec.args
         self._client = openai.AsyncOpenAI(
             api_key=self._key(),
@@ -108,7 +109,9 @@ class Engine:
         except openai.OpenAIError as error:
             raise EngineError(f"{self._place()} does not say which models it serves: {_message(error)}") from None
         if len(names) != 1:
-            raise EngineError(f"{self._place()} serves {len(names)} models ({', '.join(names)}): name one as 'path' instead of auto")
+            raise EngineError(
+                f"{self._place()} serves {len(names)} models ({', '.join(names)}): name one as 'path' instead of auto"
+            )
         return str(names[0])
 
     def _place(self) -> str:

@@ -70,7 +70,9 @@ def _index(path: Path) -> dict[str, Row]:
         if "text" not in row and "texts" not in row:
             raise EngineError(f"{path}:{number}: a reply needs 'text' (or 'texts'); the line has: {', '.join(row)}")
         if "id" not in row and "key" not in row:
-            raise EngineError(f"{path}:{number}: a reply needs the 'id' or 'key' of what it answers; the line has: {', '.join(row)}")
+            raise EngineError(
+                f"{path}:{number}: a reply needs the 'id' or 'key' of what it answers; the line has: {', '.join(row)}"
+            )
         if row.get("key"):
             table[f"key:{row['key']}"] = row
         if "id" in row:

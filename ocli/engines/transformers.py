@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ocli.engines import missing_package, refuse_unknown
+from ocli.engines import model_path, refuse_unknown
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.tokens import Encoder, cut_at_stop, stop_token_ids
 from ocli.types import Reply, Request, Sampling, Usage
 
+NEEDS = ("torch", "transformers")
 OWN_ARGS = ["device", "max_batch_size", "max_batch_tokens"]
 LOAD_ARGS = [
     "dtype", "torch_dtype", "device_map", "attn_implementation", "quantization_config", "max_memory",
@@ -42,6 +42,7 @@ class Engine:
     def __init__(self, spec: ModelSpec) -> None:
         refuse_unknown(spec.args, OWN_ARGS + LOAD_ARGS, "transformers")
         self.spec = spec
+        self.path = model_path(spec)
         self.chat = False
         self.record: dict[str, Any] = {}
         self.max_batch_size = int(spec.args.get("max_batch_size", 64))
@@ -50,6 +51,7 @@ class Engine:
         self.concurrency = spec.concurrency or self.max_batch_size * 8
         self._waiting: list[_Job] = []
         self._worker: asyncio.Task[None] | None = None
+        self._model: Any = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
 
     async def start(self) -> None:
@@ -83,10 +85,12 @@ class Engine:
                 replies = await loop.run_in_executor(self._thread, self._run, batch)
             except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to those who wait for it
                 for job in batch:
-                    job.future.done() or job.future.set_exception(_readable(error))
+                    if not job.future.done():
+                        job.future.set_exception(_readable(error))
                 continue
             for job, reply in zip(batch, replies, strict=True):
-                job.future.done() or job.future.set_result(reply)
+                if not job.future.done():  # an interrupted run has cancelled those who waited
+                    job.future.set_result(reply)
 
     def _take_batch(self) -> list[_Job]:
         """Take the longest waiting prompt and those nearest to it in length that share its settings."""
@@ -106,9 +110,9 @@ class Engine:
         try:
             import torch
             import transformers
-        except ModuleNotFoundError as error:
-            raise missing_package(error, "transformers") from None
-        spec, path = self.spec, str(self.spec.path)
+        except ImportError as error:
+            raise EngineError(f"transformers is installed but cannot be imported: {error}") from error
+        spec, path = self.spec, self.path
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         common = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
@@ -195,7 +199,11 @@ def _device(torch: Any, wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if has_cuda else "cpu"
     if wanted.startswith("cuda") and not has_cuda:
-        kind = "the CPU build" if "+cpu" in torch.__version__ or torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
+        kind = (
+            "the CPU build"
+            if "+cpu" in torch.__version__ or torch.version.cuda is None
+            else f"built for CUDA {torch.version.cuda}"
+        )
         raise EngineError(
             f"args.device is {wanted!r}, but torch {torch.__version__} ({kind}) sees no GPU here; "
             "install a CUDA build of torch, or say --set model.args.device=cpu"
@@ -205,10 +213,8 @@ def _device(torch: Any, wanted: str) -> str:
 
 def _from_hub(path: str, load: Callable[..., Any], **options: Any) -> Any:
     """Load from a directory or the hub; what goes wrong there is the user's to mend."""
-    if path.startswith((".", "/", "~")) and not Path(path).expanduser().exists():
-        raise EngineError(f"path {path!r}: no such directory (working directory: {Path.cwd()})")
     try:
-        return load(str(Path(path).expanduser()) if path.startswith("~") else path, **options)
+        return load(path, **options)
     except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise EngineError(f"{path}: cannot be loaded with transformers: {' '.join(str(error).split())[:500]}") from error
 

@@ -11,12 +11,13 @@ import os
 import time
 from typing import Any
 
-from ocli.engines import missing_package, refuse_unknown
+from ocli.engines import model_path, refuse_unknown
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.tokens import Encoder
 from ocli.types import Reply, Request, Sampling, Usage
 
+NEEDS = ("vllm",)
 OURS = ("model", "revision", "trust_remote_code", "generation_config")
 """Engine arguments that the model's own keys say."""
 
@@ -29,6 +30,7 @@ class Engine:
             if name in spec.args:
                 raise EngineError(f"args.{name}: say it as the model's own key ('path' for model), not among vLLM's args")
         self.spec = spec
+        self.path = model_path(spec)
         self.chat = False
         self.record: dict[str, Any] = {}
         # Twice vLLM's default of running sequences: its queue never runs dry while replies are written.
@@ -41,20 +43,18 @@ class Engine:
         """Start vLLM with the model's arguments; it logs warnings only."""
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        # Its log is for file descriptor 2, which the infer stage points at the run's log, not for ocli's own stdout.
-        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.__stderr__")
         try:
             import vllm
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.sampling_params import RequestOutputKind
             from vllm.v1.engine.async_llm import AsyncLLM
-        except ModuleNotFoundError as error:
-            raise missing_package(error, "vllm") from None
+        except ImportError as error:
+            raise EngineError(f"vLLM is installed but cannot be imported: {_one_line(error)}") from error
         spec = self.spec
         refuse_unknown(spec.args, [item.name for item in dataclasses.fields(AsyncEngineArgs)], "vllm")
         try:
             args = AsyncEngineArgs(
-                model=str(spec.path),
+                model=self.path,
                 revision=spec.revision,
                 trust_remote_code=spec.trust_remote_code,
                 # "vllm" means: neutral sampling, not the repository's; end-of-sequence ids are read from it all the same.
@@ -63,9 +63,9 @@ class Engine:
             )
             self._llm = AsyncLLM.from_engine_args(args)
         except Exception as error:
-            raise EngineError(f"{spec.path}: vLLM cannot start: {_one_line(error)}") from error
+            raise EngineError(f"{self.path}: vLLM cannot start: {_one_line(error)}") from error
         config = self._llm.vllm_config.model_config
-        self._encoder = Encoder(self._llm.get_tokenizer(), spec.chat, str(spec.path))
+        self._encoder = Encoder(self._llm.get_tokenizer(), spec.chat, self.path)
         self.chat = self._encoder.chat
         self._context = int(config.max_model_len)
         self._sampling_class, self._final = vllm.SamplingParams, RequestOutputKind.FINAL_ONLY
@@ -88,17 +88,19 @@ class Engine:
         self._number += 1
         final: Any = None
         try:
-            async for final in self._llm.generate({"prompt_token_ids": ids}, self._settings(request), str(self._number)):
-                pass
+            async for output in self._llm.generate({"prompt_token_ids": ids}, self._settings(request), str(self._number)):
+                final = output
         except ValueError as error:
             return Reply(error=f"vLLM refuses this request: {_one_line(error)}")
         except Exception as error:
             if self._llm.errored:
-                raise EngineError(f"vLLM died: {_one_line(error)}; the log above says why, -r goes on where it stopped") from error
+                raise EngineError(
+                    f"vLLM died: {_one_line(error)}; the log above says why, -r goes on where it stopped"
+                ) from error
             raise
-        output = final.outputs[0]
-        usage = Usage(len(ids), final.num_cached_tokens, len(output.token_ids))
-        return Reply(output.text, None, output.finish_reason, usage, time.perf_counter() - began)
+        completion = final.outputs[0]
+        usage = Usage(len(ids), final.num_cached_tokens, len(completion.token_ids))
+        return Reply(completion.text, None, completion.finish_reason, usage, time.perf_counter() - began)
 
     async def close(self) -> None:
         """Stop vLLM's processes, so that the next model finds the memory free."""

@@ -1,8 +1,8 @@
 r"""Read the letter of a multiple-choice reply; null where it names none, several, or one that is not offered.
 
 Rules, in order: a reply that is only a letter; the last ``\boxed`` letter; the last letter behind an answer
-phrase ("答案是", "故选", "the answer is"); a letter that opens the reply; the only letter called right; the only
-letter of a short reply. Statements that reject a letter ("A is incorrect") are taken out first.
+phrase ("答案是", "the answer is"); a letter that opens the reply; the only letter called right; the only
+letter of a short reply, at its end. Statements that reject a letter ("A is incorrect") are taken out first.
 
 Everything is a polars expression over static regular expressions, each built once for the letters on offer.
 Rust's regex has no look-around, so letters that are part of something else ("A man", "vitamin C", "P(A)") are
@@ -41,14 +41,10 @@ _NEXT_QUESTION = (
     r"|用户)(?: ?\d+)? ?[:.].*$"
 )
 
-# In the patterns: <L> one offered letter, <l> one in lower case, <S> a letter or an enumeration ("A、C"), <1> and
-# <2> the first two letters, \b an ASCII word boundary (so that there is one between 选 and B).
-_ENUMERATION = (
-    r"\b<L>(?:(?:[)\"' ]*(?:[、/&,]|,? ?(?:and|or|and/or)\b|和|或|与|及|以及)[(\"' ]*(?:选?项 ?)?)?<L>)*\b"
-)
-_OPTIONS_ECHO = (
-    r"(?m)^[ (#>-]*<1>[.、:)](?:[^\n]*\n+)?[^\n]*?[ \n(]<2>[.、:)](?:[^\n]*\n+[ (#>-]*<L>[.、:)])*|^A ?: ?"
-)
+# In the patterns: <L> one offered letter, <l> one in lower case, <S> one or more ("A、C"), <1> and <2> the
+# first two letters, \b an ASCII word boundary (so that there is one between 选 and B).
+_ENUMERATION = r"\b<L>(?:(?:[)\"' ]*(?:[、/&,]|,? ?(?:and|or|and/or)\b|和|或|与|及|以及)[(\"' ]*(?:选?项 ?)?)?<L>)*\b"
+_OPTIONS_ECHO = r"(?m)^[ (#>-]*<1>[.、:)](?:[^\n]*\n+)?[^\n]*?[ \n(]<2>[.、:)](?:[^\n]*\n+[ (#>-]*<L>[.、:)])*|^A ?: ?"
 
 _KEEP = (
     r"(?:只有|仅有?|唯有?)(?:选?项)?[ (\"]*<L>\b"  # 只有 C 错误: C it is, whatever is said of it
@@ -98,7 +94,7 @@ _ARTICLE = r"\bA( [a-z]|'[a-z])"
 _PRONOUN = r"\bI([ ,][ a-z]|'[a-z])"
 
 _BARE = r"^[ \n(*\"'`]*(<L>)[ \n)*.\"'`。]*$"
-_MARKED = r"^[ \n(\"<>#^\p{So}-]*(<L>|<l>)[)\"'<>.!?,:。 \n\p{So}\x{fe0f}]*$"
+_MARKED = r"^[ \n(\"<>{#^\p{So}-]*(<L>|<l>)[)}\"'<>.!?,:。 \n\p{So}\x{fe0f}]*$"
 _BOXED = r"□[{( ]*(?:\b(?i:answer|option|choice)\b|答案|选项)?[:{( \"']*<S>[)\"' ]*(?:\}|[.:)][^}=]*\}?|$)"
 _CLOSE = r"[)\"' }]*(?:[.;:!。\n]|, ?(?:[^<IN> ]|$)|$|\b(?:because|since|as)\b|选?项|是?正确|是?对|因为)"
 _CUE = (
@@ -137,7 +133,7 @@ _FILL = (
 )
 _OPENING = (
     r"^[ \n(\">#^=-]*(<S>)[)\"']*(?:[.。);!]|[、,] ?(?:[^<IN> ]|$)|\n|$|:[^\n]| ?(?:because|since|as|is)\b"
-    r"| - |(?:选|因为|由于|理由|解析))"
+    r"| - | \(|(?:选|因为|由于|理由|解析))"
 )
 _VERDICT = (
     r"<S>[)\" ]*(?:选?项)?(?:[ ,:、是才为则最也就都均]|的|说法|表述|叙述|描述)*(?:正确|对(?:[的.,;!。\n ]"
@@ -151,6 +147,7 @@ _UNDECIDED = (
     r"|not sure|unsure|uncertain|don't know|do not know|none of|not listed|sorry"
 )
 _SHORT = 60
+_AT_END = r"<L>[)}\"' ]*(?:选?项)?吧?[.。!;, ]*(?:\n|$)"
 
 
 Rule = Callable[[pl.Expr, str, str], pl.Expr]
@@ -240,6 +237,8 @@ def _only(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
 
 
 def _only_if_brief(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
-    """Do as ``_only`` where the reply is short, does not decline and lists no option."""
-    brief = (reply.str.len_chars() <= _SHORT) & ~reply.str.contains(_build(_UNDECIDED, letters))
-    return _only(pl.when(brief).then(reply), pattern, letters)
+    """Do as ``_only`` where the reply is short, ends in a letter, does not decline and lists no option."""
+    ends_in_letter = reply.str.contains(_build(_AT_END, letters))
+    undecided = reply.str.contains(_build(_UNDECIDED, letters))
+    brief = reply.str.len_chars() <= _SHORT
+    return _only(pl.when(brief & ends_in_letter & ~undecided).then(reply), pattern, letters)

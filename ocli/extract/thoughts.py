@@ -19,11 +19,7 @@ _MARKS = ["think", "thought", "<|channel|>"]
 def strip_thoughts(text: pl.Expr) -> pl.Expr:
     """Return the reply without its thoughts; an unclosed thought takes the rest of the reply with it."""
     tagged = pl.when(text.str.contains_any(_MARKS)).then(text)
-    stripped = (
-        tagged.str.replace_all(_CLOSED_BLOCK, "")
-        .str.replace(rf"(?s)^.*{_CLOSE}", "")
-        .str.replace(rf"(?s){_OPEN}.*$", "")
-    )
+    stripped = tagged.str.replace_all(_CLOSED_BLOCK, "").str.replace(rf"(?s)^.*{_CLOSE}", "").str.replace(rf"(?s){_OPEN}.*$", "")
     return pl.coalesce(stripped, text)
 
 

@@ -20,9 +20,7 @@ def accuracy(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
 
 
 @metric
-def exact_match(
-    answer: pl.Expr, target: pl.Expr, *, ignore_case: bool = True, ignore_punctuation: bool = True
-) -> pl.Expr:
+def exact_match(answer: pl.Expr, target: pl.Expr, *, ignore_case: bool = True, ignore_punctuation: bool = True) -> pl.Expr:
     """1 where answer and target are the same text once white space and full-width forms are normalised."""
     given, wanted = (_normal(text, ignore_case, ignore_punctuation) for text in (answer, target))
     return _score(answer, given == wanted)

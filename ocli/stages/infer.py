@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ocli.plan import TaskPlan, plan_tasks, version
 from ocli.recipe import ModelSpec, Recipe
 from ocli.runs import Predictions, Run, keep_valid, to_line, versions, write_whole
 from ocli.scoring import RunningScore, items_frame
-from ocli.stages.progress import Progress
+from ocli.stages.progress import Progress, Screen
 from ocli.stages.quiet import diverted, last_error
 from ocli.types import Reply, Request
 
@@ -30,9 +31,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Manner:
-    """How a stage goes about its work: whom it tells, whether it goes on with a run, whether bugs show their traceback."""
+    """How the work is done: where lines are shown, whether a run is gone on with, whether bugs show their traceback."""
 
-    say: Say
+    screen: Screen
     resumed: bool
     debug: bool
 
@@ -51,6 +52,7 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
     if recipe.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
         _refuse_servers(recipe)
+    loaded = {name: engines.load(spec) for name, spec in recipe.models.items()}
     plans = plan_tasks(recipe, say)
     resumed = run is not None
     run = run or Run.create(recipe)
@@ -61,11 +63,13 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
     run.save(recipe)
     say(f"run: {run.path}")
     outcome = Outcome()
-    for name, spec in recipe.models.items():
+    live = sys.stdout.isatty() and sys.stderr.isatty()
+    for name, engine in loaded.items():
         log = run.path / "logs" / "infer.log"
         try:
-            with nullcontext() if debug else diverted(log):
-                asyncio.run(_infer_model(name, spec, recipe, plans, run, outcome, Manner(say, resumed, debug)))
+            with nullcontext(sys.stderr) if debug else diverted(log) as stream:
+                manner = Manner(Screen(stream, live), resumed, debug)
+                asyncio.run(_infer_model(name, engine, recipe, plans, run, outcome, manner))
         except BaseException as error:
             reason = last_error(log) if isinstance(error, EngineError) and "vLLM" in str(error) else ""
             run.log("infer", f"{name}: stopped: {type(error).__name__}: {error}")
@@ -82,26 +86,29 @@ def _refuse_servers(recipe: Recipe) -> None:
 
 
 async def _infer_model(
-    name: str, spec: ModelSpec, recipe: Recipe, plans: list[TaskPlan], run: Run, outcome: Outcome, manner: Manner
+    name: str, engine: Engine, recipe: Recipe, plans: list[TaskPlan], run: Run, outcome: Outcome, manner: Manner
 ) -> None:
-    engine = engines.load(spec)
+    spec = recipe.models[name]
     try:
         await engine.start()
         recipe.record["models"][name] = engine.record
         run.save(recipe)
-        manner.say(f"{name}: {_describe(spec, engine)}")
+        manner.screen.say(f"{name}: {_describe(spec, engine)}")
         run.log("infer", f"{name}: engine {spec.engine} started: {engine.record}")
         done: dict[str, set[str]] = {}
         for plan in plans:
             _save_items(run, name, plan)
             done[plan.name] = _already_done(run, name, spec, recipe, plan, engine.chat) if manner.resumed else set()
-        stream = Stream(name, run, plans, done, manner.debug)
+        stream = Stream(name, run, plans, done, manner)
         requests = _requests(spec, recipe, plans, engine.chat, done)
         await stream.drain(engine, requests)
         outcome.asked += stream.asked
         outcome.failed += stream.progress.errors
         outcome.kept += sum(map(len, done.values()))
-        run.log("infer", f"{name}: {stream.asked} asked, {stream.progress.errors} failed, {sum(map(len, done.values()))} kept")
+        run.log(
+            "infer",
+            f"{name}: {stream.asked} asked, {stream.progress.errors} failed, {sum(map(len, done.values()))} kept",
+        )
     finally:
         await engine.close()
 
@@ -136,9 +143,7 @@ def _already_done(run: Run, model: str, spec: ModelSpec, recipe: Recipe, plan: T
     return keep_valid(run.predictions(model, plan.name), planned)
 
 
-def _requests(
-    spec: ModelSpec, recipe: Recipe, plans: list[TaskPlan], chat: bool, done: dict[str, set[str]]
-) -> Iterator[Request]:
+def _requests(spec: ModelSpec, recipe: Recipe, plans: list[TaskPlan], chat: bool, done: dict[str, set[str]]) -> Iterator[Request]:
     for plan in plans:
         for request in plan.requests(spec, chat, recipe.sampling):
             if f"{request.id}#{request.sample}" not in done[plan.name]:
@@ -148,14 +153,14 @@ def _requests(
 class Stream:
     """All requests of one model on their way: bounded in flight, every reply written the moment it arrives."""
 
-    def __init__(self, model: str, run: Run, plans: list[TaskPlan], done: dict[str, set[str]], debug: bool) -> None:
+    def __init__(self, model: str, run: Run, plans: list[TaskPlan], done: dict[str, set[str]], manner: Manner) -> None:
         self.asked = 0
-        self._debug = debug
+        self._debug = manner.debug
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
         kept = sum(map(len, done.values()))
         total = sum(len(plan.items) for plan in plans)
-        self.progress = Progress(model, total, kept, self._running.mean)
+        self.progress = Progress(model, total, kept, self._running.mean, manner.screen)
 
     async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
         """Answer all requests with as many workers as the engine can use."""
@@ -188,7 +193,9 @@ class Stream:
                 self._running.add(request.task, request.id, reply.text)
             self.progress.add(reply)
             if self.progress.errors == self.asked == HOPELESS:
-                raise EngineError(f"the first {HOPELESS} requests all failed, so the run was stopped; the last one: {reply.error}")
+                raise EngineError(
+                    f"the first {HOPELESS} requests all failed, so the run was stopped; the last one: {reply.error}"
+                )
 
     async def _ask(self, engine: Engine, request: Request) -> Reply:
         """The request boundary: one request's failure is its own reply; only what the user must mend goes further."""
@@ -196,7 +203,7 @@ class Stream:
             return await engine.generate(request)
         except OcliError:
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             if self._debug:
                 raise
             return Reply(error=f"{type(error).__name__}: {error}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -18,10 +19,22 @@ WINDOW_SECONDS = 10.0
 """Rates are taken over the last seconds, so that they follow what happens now."""
 
 
+@dataclass(frozen=True)
+class Screen:
+    """Where lines go, and whether a person watches: ``ocli eval | tee log`` gets plain lines."""
+
+    stream: TextIO
+    live: bool
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=self.stream, flush=True)
+
+
 class Progress:
     """Counts replies and shows: done/total, replies/s, tokens/s, ETA, running score, errors."""
 
-    def __init__(self, title: str, total: int, done: int, score: Callable[[], float | None]) -> None:
+    def __init__(self, title: str, total: int, done: int, score: Callable[[], float | None], screen: Screen) -> None:
         self.title = title
         self.total = total
         self.done = done
@@ -30,9 +43,9 @@ class Progress:
         self._ticks: deque[tuple[float, int, int]] = deque([(time.monotonic(), done, 0)])
         self._tokens = 0
         self._shown = 0.0
-        self._console = Console(stderr=True, highlight=False)
-        # The live line only where a person watches: ``ocli eval | tee log`` gets plain lines.
-        self._live = Live(console=self._console, auto_refresh=False) if sys.stdout.isatty() and self._console.is_terminal else None
+        self._stream = screen.stream
+        console = Console(file=screen.stream, highlight=False)
+        self._live = Live(console=console, auto_refresh=False) if screen.live else None
 
     def __enter__(self) -> Progress:
         if self._live:
@@ -67,7 +80,7 @@ class Progress:
         if self._live:
             self._live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self._stream, flush=True)
 
     def line(self, now: float) -> str:
         """Write the line; it fits 80 columns for a model's name of ordinary length."""

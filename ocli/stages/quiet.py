@@ -1,7 +1,7 @@
 """Keep what engines and their child processes print out of the terminal: it goes into the run's log instead.
 
-Engines write progress bars and warnings straight to file descriptors 1 and 2. Those are pointed at the log, while ocli's own
-``sys.stdout`` and ``sys.stderr`` go on to where they went.
+Engines write progress bars and warnings to stdout and stderr, from Python and straight to the file descriptors. While a model
+runs, both descriptors point at the log; ocli's own lines go through a copy of the terminal's.
 """
 
 from __future__ import annotations
@@ -11,27 +11,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
-def diverted(log: Path) -> Iterator[None]:
-    """Send everything but ocli's own lines to ``log`` while the block runs."""
+def diverted(log: Path) -> Iterator[TextIO]:
+    """Send all output to ``log`` while the block runs; yield the stream that still reaches the old stderr."""
     sys.stdout.flush()
     sys.stderr.flush()
-    outer = sys.stdout, sys.stderr
     copies = os.dup(1), os.dup(2)
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    encoding = {"encoding": "utf-8", "errors": "replace", "buffering": 1}
-    sys.stdout = os.fdopen(copies[0], "w", closefd=False, **encoding)  # type: ignore[call-overload]
-    sys.stderr = os.fdopen(copies[1], "w", closefd=False, **encoding)  # type: ignore[call-overload]
     try:
-        yield
+        with os.fdopen(copies[1], "w", encoding="utf-8", errors="replace", buffering=1, closefd=False) as terminal:
+            yield terminal
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = outer
         for number, copy in zip((1, 2), copies, strict=True):
             os.dup2(copy, number)
             os.close(copy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
 
 import polars as pl
 
@@ -84,14 +84,18 @@ def summarise(run: Run) -> Summary:
     for model in recipe.models:
         for name, task in recipe.tasks.items():
             path = run.results(model, name)
-            if not path.is_file():
-                raise RunError(f"{run.path}: {model}/{name} is not scored yet; run: ocli score {run.path}")
+            if not path.is_file() or _older(path, run.predictions(model, name)):
+                raise RunError(f"{run.path}: not every reply of {model}/{name} is scored yet; run: ocli score {run.path}")
             try:
                 results = pl.read_parquet(path)
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
             summary.rows += _rows(model, name, task, results)
     return summary
+
+
+def _older(results: Path, predictions: Path) -> bool:
+    return predictions.is_file() and results.stat().st_mtime_ns < predictions.stat().st_mtime_ns
 
 
 def combine(summaries: Sequence[Summary]) -> Summary:
@@ -114,7 +118,7 @@ def _partial(recipe: Recipe) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """The counts of one subset under one rule."""
 
     subset: str | None
@@ -127,20 +131,21 @@ def _rows(model: str, name: str, task: TaskSpec, results: pl.DataFrame) -> Itera
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
         binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
-        make = _RowMaker(model, name, task, rule.label, number == 0, binary)
-        cells = _cells(results, column)
+        make = RowMaker(model, name, task, rule.label, number == 0, binary)
+        cells = cells_of(results, column)
         if len(cells) > 1 or cells[0].subset is not None:
             for cell in cells:
                 yield make.mean(f"{label}-{cell.subset}", [cell], subset=cell.subset)
         for group in sorted({group for groups in results["groups"].unique().to_list() for group in groups}):
             members = results.filter(pl.col("groups").list.contains(group))
-            yield make.mean(f"{label}-{group}", _cells(members, column), group=f"{label}-{group}")
+            yield make.mean(f"{label}-{group}", cells_of(members, column), group=f"{label}-{group}")
         if len(cells) > 1:
             yield make.micro(name, results, column)
         yield make.mean(name, cells)
 
 
-def _cells(results: pl.DataFrame, column: str) -> list[_Cell]:
+def cells_of(results: pl.DataFrame, column: str) -> list[Cell]:
+    """Count and sum the scores of each subset under one rule."""
     status = pl.col("status")
     score = pl.col(column)
     grouped = results.group_by("subset", maintain_order=True).agg(
@@ -150,7 +155,7 @@ def _cells(results: pl.DataFrame, column: str) -> list[_Cell]:
         *((status == word).sum().alias(word) for word in ("unanswered", "truncated", "failed")),
     )
     return [
-        _Cell(
+        Cell(
             row["subset"],
             Stratum(row["n"], row["total"], row["squares"]) if row["n"] else None,
             {word: row[word] for word in ("unanswered", "truncated", "failed")},
@@ -160,7 +165,7 @@ def _cells(results: pl.DataFrame, column: str) -> list[_Cell]:
 
 
 @dataclass(frozen=True)
-class _RowMaker:
+class RowMaker:
     """What the rows of one model, task and rule have in common."""
 
     model: str
@@ -170,7 +175,7 @@ class _RowMaker:
     headline: bool
     binary: bool
 
-    def mean(self, dataset: str, cells: list[_Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
+    def mean(self, dataset: str, cells: list[Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
         """The plain mean of the cells' means, over those that have any score."""
         scored = [cell.stratum for cell in cells if cell.stratum]
         estimate = macro_mean(scored, self.binary) if scored else None
@@ -182,12 +187,12 @@ class _RowMaker:
 
     def micro(self, dataset: str, results: pl.DataFrame, column: str) -> SummaryRow:
         """The mean over all items, whatever their subset."""
-        cells = _cells(results.with_columns(pl.lit(None, pl.String).alias("subset")), column)
+        cells = cells_of(results.with_columns(pl.lit(None, pl.String).alias("subset")), column)
         estimate = mean_of(cells[0].stratum, self.binary) if cells[0].stratum else None
         return self._row(dataset, f"{self.metric}_micro", estimate, cells, None, None, average="micro", subsets=None)
 
     def _row(
-        self, dataset: str, metric: str, estimate: Estimate | None, cells: list[_Cell],
+        self, dataset: str, metric: str, estimate: Estimate | None, cells: list[Cell],
         subset: str | None, group: str | None, average: str | None, subsets: list[int] | None,
     ) -> SummaryRow:  # fmt: skip
         total: Callable[[str], int] = lambda word: sum(cell.counts[word] for cell in cells)  # noqa: E731

@@ -28,7 +28,10 @@ def to_csv(summary: Summary) -> str:
 
 def to_markdown(summary: Summary) -> str:
     """Return the table and its notes in Markdown."""
-    lines = ["| " + " | ".join([*COLUMNS, *summary.models]) + " |", "|" + " --- |" * 4 + " ---: |" * len(summary.models)]
+    lines = [
+        "| " + " | ".join([*COLUMNS, *summary.models]) + " |",
+        "|" + " --- |" * 4 + " ---: |" * len(summary.models),
+    ]
     for head, cells in _lines(summary):
         lines.append("| " + " | ".join([*head, *(_number(cells.get(model)) for model in summary.models)]) + " |")
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(summary)), ""])
