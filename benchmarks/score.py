@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from ocli.catalog import load_recipe
-from ocli.plan import Item, TaskPlan, version
+from ocli.plan import Item, TaskPlan
 from ocli.prompts import Prompt
 from ocli.runs import Predictions, Run, to_line
 from ocli.scoring import items_frame
@@ -37,7 +37,7 @@ def make_run(folder: Path, count: int) -> Run:
     recipe = load_recipe(None, ["echo"], ["ceval_gen"], {"work_dir": str(folder)})
     task = recipe.tasks["ceval_gen"]
     run = Run.create(recipe)
-    run.save(recipe.model_copy(update={"tasks": {"ceval_gen": task.model_copy(update={"hash": version(task)})}}))
+    run.save(recipe.model_copy(update={"record": {"tasks": {"ceval_gen": {"digest": "", "asked": count, "of": count}}}}))
     prompt = Prompt(task.prompt)
     subjects = list(task.data.subsets.items())
     row = {"question": "下列关于网络协议的说法中，正确的一项是____。" * 2, **dict.fromkeys("ABCD", "传输控制协议是面向连接的")}
@@ -54,7 +54,7 @@ def make_run(folder: Path, count: int) -> Run:
         reply = Reply(rng.choice(REPLIES), None, "stop", Usage(1000, 900, 12), 0.25)
         lines.append(to_line(request, reply))
     lines.close()
-    plan = TaskPlan("ceval_gen", task, prompt, items, {}, count, {})
+    plan = TaskPlan("ceval_gen", task, prompt, items, {}, count, {}, "")
     path = run.items("echo", "ceval_gen")
     path.parent.mkdir(parents=True)
     items_frame(plan).write_parquet(path)
@@ -64,9 +64,10 @@ def make_run(folder: Path, count: int) -> Run:
 def measure(*arguments: str) -> tuple[float, float]:
     """Run one ocli command in a fresh process; return its seconds and its peak memory in GB."""
     program = (
-        "import resource, sys\nfrom ocli.cli import app\n"
+        "import sys\nfrom ocli.cli import app\n"
         "try:\n    app(sys.argv[1:], standalone_mode=False)\n"
-        "finally:\n    print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        # VmHWM and not getrusage: the latter starts with the peak of the process that forked this one.
+        "finally:\n    print('PEAK', open('/proc/self/status').read().split('VmHWM:')[1].split()[0], file=sys.stderr)"
     )
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)

@@ -92,8 +92,6 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
         data["models"] = models
     if tasks:
         data["tasks"] = tasks
-    for key, value in _with_settings_prefix(data):
-        data.setdefault(key, value)
     spec: RecipeSpec = validate(Document(document.path, data, document.where), RecipeSpec)
     for kind, given, flag in (("models", spec.models, "-m MODEL"), ("tasks", spec.tasks, "-t TASK")):
         if not given:
@@ -108,11 +106,6 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
         tasks=_named(resolved_tasks, "task"),
         **settings,
     )
-
-
-def _with_settings_prefix(data: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Turn ``data.limit`` style overrides into the settings they mean (the house style writes ``--set data.limit=50``)."""
-    return list(data.pop("data").items()) if isinstance(data.get("data"), dict) else []
 
 
 def _named(pairs: list[tuple[str, Any]], kind: str) -> dict[str, Any]:
@@ -198,7 +191,7 @@ def _data_file_task(path: Path, over: dict[str, Any] | None) -> tuple[str, TaskS
     """Make a task of a user's own file: ``question,A,B,...,answer`` or ``question,answer``, no YAML needed."""
     if not path.is_file():
         raise NotFoundError(f"no data file {path} (working directory: {Path.cwd()})")
-    from ocli.tables import read_rows
+    from ocli.rows import read_rows
 
     columns = list(next(iter(read_rows(path)), {}))
     letters = [name for name in columns if re.fullmatch(r"[A-J]", name)]
@@ -213,7 +206,7 @@ def _data_file_task(path: Path, over: dict[str, Any] | None) -> tuple[str, TaskS
     return slug(path.name.split(".")[0]), _task(Document(path, data, document.where), over)
 
 
-def read_document(kind: Kind, reference: str) -> Document:
+def read_document(kind: Kind, reference: str, seen: tuple[str, ...] = ()) -> Document:
     """Read a catalog name or a file with its ``extends``, its variant and the files it names beside it."""
     if _is_file(reference):
         path, variant = Path(reference), None
@@ -232,7 +225,7 @@ def read_document(kind: Kind, reference: str) -> Document:
         if variant is None:
             raise RecipeError(f"{path}: holds several models ({', '.join(variants)}); name one of them instead of the file")
         document = _take_variant(document, variants[variant] or {}, variant)
-    return _extend(document, kind)
+    return _extend(document, kind, seen)
 
 
 def _take_variant(document: Document, extra: dict[str, Any], name: str) -> Document:
@@ -247,13 +240,15 @@ def _extend(document: Document, kind: Kind, seen: tuple[str, ...] = ()) -> Docum
     parent = document.data.pop("extends", None)
     if parent is None:
         return document
+    if not isinstance(parent, str):
+        raise RecipeError(f"{document.locate(('extends',))}: extends: should be one name or file, not {parent!r}")
     if parent in seen:
         raise RecipeError(f"{document.locate(('extends',))}: extends goes in a circle: {' -> '.join([*seen, parent])}")
     beside = document.path.parent / str(parent)
     if _is_file(str(parent)) and beside.is_file():
         below = _extend(documents.read(beside), kind, (*seen, parent))
     else:
-        below = read_document(kind, str(parent))
+        below = read_document(kind, str(parent), (*seen, parent))
     return merge_documents(below, document)
 
 

@@ -99,7 +99,7 @@ def evaluate(
     run, _ = _infer(resolved, resume, timestamp, debug)
     unscored = score(run, _say)
     _show(report(run))
-    _say(f"run: {run.path}")
+    _say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}")
     raise typer.Exit(INCOMPLETE if unscored else OK)
 
 

@@ -91,7 +91,12 @@ def merge(below: Any, above: Any) -> Any:
 
 def merge_documents(below: Document, above: Document) -> Document:
     """Lay one document over another, keeping for each key the line of the file that had the last word."""
-    return Document(above.path, merge(below.data, above.data), {**below.where, **above.where})
+
+    def replaced(loc: Loc) -> bool:
+        return any(isinstance(part, int) and loc[:end] in above.where for end, part in enumerate(loc))
+
+    where = {loc: place for loc, place in below.where.items() if not replaced(loc)}
+    return Document(above.path, merge(below.data, above.data), {**where, **above.where})
 
 
 def _read_toml(path: Path, text: str) -> Document:

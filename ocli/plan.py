@@ -9,17 +9,24 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ocli import data
 from ocli.errors import DataError, PromptError
 from ocli.prompts import Prompt, Shot, compile_field
 from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.registry import extractor, metric
 from ocli.types import Request, Row
 
 SAMPLES = 1
 """Replies asked per item."""
+
+REPLY_ARGS = {
+    "dtype", "torch_dtype", "quantization", "quantization_config", "kv_cache_dtype", "hf_overrides", "load_format",
+    "tokenizer", "tokenizer_mode", "tokenizer_revision", "code_revision", "enable_lora", "extra_body",
+}  # fmt: skip
+"""Engine arguments that change replies and so belong to a request's key; batch sizes, devices and parallelism do not."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class TaskPlan:
     shots: dict[str | None, list[Shot]]
     total: int
     origin: dict[str, str]
+    digest: str
+    """SHA-256 over all that decides what is asked and what is right: prompt, rows, examples, the task's own settings."""
 
     def requests(self, model: ModelSpec, chat: bool, sampling: SamplingSpec) -> Iterator[Request]:
         """Yield the requests subset by subset, so that shared prefixes stay together.
@@ -51,8 +60,8 @@ class TaskPlan:
         ``sampling`` is the recipe's own layer; the model's and the task's lie below it.
         """
         settings = sampling.over(model.sampling.over(self.spec.sampling)).resolve()
-        identity = [model.engine, model.path, model.revision, chat, model.generation_config, asdict(settings)]
-        head = json.dumps(identity, ensure_ascii=False)
+        args = {name: model.args[name] for name in sorted(model.args) if name in REPLY_ARGS}
+        identity = [model.engine, model.path, model.revision, chat, model.generation_config, args]
         as_text = self.spec.fewshot.as_ == "text"
         for item in self.items:
             shots = self.shots[item.subset]
@@ -64,8 +73,10 @@ class TaskPlan:
                 prompt = rendered = self.prompt.text(item.values, shots, model.system)
             oracle = self.prompt.render("assistant", item.values)
             for sample in range(SAMPLES):
-                key = hashlib.sha256(f"{head}\n{rendered}\n{sample}".encode()).hexdigest()[:32]
-                yield Request(key, self.name, item.id, item.subset, sample, settings, messages, prompt, oracle)
+                drawn = settings if settings.seed is None else replace(settings, seed=settings.seed + sample)
+                head = json.dumps([*identity, asdict(drawn), sample], ensure_ascii=False)
+                key = hashlib.sha256(f"{head}\n{rendered}".encode()).hexdigest()[:32]
+                yield Request(key, self.name, item.id, item.subset, sample, drawn, messages, prompt, oracle)
 
 
 def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> list[TaskPlan]:
@@ -82,6 +93,9 @@ def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> 
 def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     """Read one task's data and evaluate its fields; a row that lacks what the task asks for is an error that names it."""
     prompt = Prompt(spec.prompt)
+    for rule in spec.score:  # an unknown name shows now, not after a model was asked
+        extractor.get(rule.extract.name, rule.extract.options)
+        metric.get(rule.metric.name, rule.metric.options)
     rows = data.load(name, spec, recipe.data_dir, recipe.offline)
     reader = _RowReader(name, spec)
     items = [reader.item(subset, index, row) for subset, part in rows.test.items() for index, row in enumerate(part)]
@@ -90,7 +104,8 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
         for subset, part in rows.fewshot.items()
     }
     picked = _limit(items, recipe.limit, f"{recipe.seed}/{name}")
-    plan = TaskPlan(name, spec, prompt, picked, {subset: shots.get(subset, []) for subset in rows.test}, len(items), rows.origin)
+    shown = {subset: shots.get(subset, []) for subset in rows.test}
+    plan = TaskPlan(name, spec, prompt, picked, shown, len(items), rows.origin, _digest(spec, prompt, rows, recipe))
     for subset in rows.test:  # a template's mistake shows now, not after a model was loaded
         first = next((item for item in picked if item.subset == subset), None)
         if first is not None:
@@ -99,12 +114,23 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     return plan
 
 
-def version(spec: TaskSpec) -> str:
-    """Return six hex digits over all that a score of this task depends on, but for the model: prompt, data, examples, rules."""
-    content = spec.model_dump(mode="json", exclude={"description", "source", "hash", "abbr", "capability"})
-    content["data"].pop("local")  # the same files in another place are the same benchmark
-    text = json.dumps([content, Prompt(spec.prompt).source()], ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+def _digest(spec: TaskSpec, prompt: Prompt, rows: data.TaskData, recipe: Recipe) -> str:
+    """Hash what is asked. The same rows give the same digest from a CSV as from Parquet, from a folder as from the hub."""
+    settings = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True)
+    content = [spec.data.splits.model_dump(), spec.data.subsets, spec.data.fields, spec.choices, spec.fewshot.model_dump()]
+    whole = hashlib.sha256(json.dumps([content, settings, recipe.seed, prompt.source()], sort_keys=True).encode())
+    for part in (rows.test, rows.fewshot):
+        for subset, members in part.items():
+            for row in members:
+                cells = sorted((column, "" if cell is None else str(cell)) for column, cell in row.items())
+                whole.update(f"{subset}{cells}".encode("utf-8", "replace"))
+    return whole.hexdigest()
+
+
+def version(spec: TaskSpec, digest: str) -> str:
+    """Return six hex digits over all that a score depends on, but for the model: what is asked, and the rules."""
+    rules = [rule.model_dump(mode="json") for rule in spec.score]
+    return hashlib.sha256(json.dumps([digest, spec.version, rules], sort_keys=True).encode()).hexdigest()[:6]
 
 
 class _RowReader:
@@ -163,22 +189,21 @@ def _examples(name: str, spec: TaskSpec, recipe: Recipe, subset: str | None, row
 
 
 def _limit(items: list[Item], limit: int | None, seed: str) -> list[Item]:
-    """Pick ``limit`` items spread over the subsets in proportion to their sizes, drawn by seed, kept in order."""
+    """Pick ``limit`` items spread over the subsets in proportion to their sizes, drawn by seed, kept in order.
+
+    Each subset is shuffled and its items are ranked from 0 to 1; the lowest ranks of all are taken. So a larger limit holds
+    every item of a smaller one, and a run can be resumed with more.
+    """
     if limit is None or limit >= len(items):
         return items
     groups: dict[str | None, list[int]] = {}
     for position, item in enumerate(items):
         groups.setdefault(item.subset, []).append(position)
-    shares = {subset: limit * len(group) / len(items) for subset, group in groups.items()}
-    counts = {subset: int(share) for subset, share in shares.items()}
-    by_remainder = sorted(shares, key=lambda subset: (counts[subset] - shares[subset], str(subset)))
-    for subset in by_remainder[: limit - sum(counts.values())]:
-        counts[subset] += 1
-    picked = [
-        position
-        for subset, group in groups.items()
-        for position in random.Random(f"{seed}/{subset}").sample(group, counts[subset])
-    ]
+    ranked: list[tuple[float, str, int]] = []
+    for subset, group in groups.items():
+        random.Random(f"{seed}/{subset}").shuffle(group)
+        ranked += [((rank + 0.5) / len(group), str(subset), position) for rank, position in enumerate(group)]
+    picked = [position for *_, position in sorted(ranked)[:limit]]
     return [items[position] for position in sorted(picked)]
 
 

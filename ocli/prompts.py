@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, nodes
+from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -26,10 +27,14 @@ Shot = tuple[str, str]
 """A worked example: what the user asks, what the assistant answers."""
 
 
-@lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
+    return _environment_of(tuple(map(str, roots("prompts"))))
+
+
+@lru_cache(maxsize=8)
+def _environment_of(folders: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader([str(root) for root in roots("prompts")]),
+        loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
         # A block's first newline belongs to its tag; every other character of a prompt is kept as it stands.
         trim_blocks=True,
@@ -164,10 +169,12 @@ def _sources(path: Path, seen: set[Path]) -> list[str]:
 
 
 def _explain(error: Exception, path: Path, values: Mapping[str, Any]) -> str:
-    """Name the template file and line where rendering stopped (Jinja puts both into the traceback)."""
+    """Name the template file and line where rendering stopped; called while ``error`` is handled."""
     if isinstance(error, OcliError):
         return str(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".jinja")]
+    # Jinja compiles to Python; only its own rewriting turns that code's line numbers into the template's.
+    told = traceback.extract_tb(rewrite_traceback_stack().__traceback__)
+    frames = [frame for frame in told if frame.filename.endswith(".jinja")]
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
     return f"{where}: {_reason(error, values)}"
 

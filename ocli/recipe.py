@@ -6,6 +6,7 @@ Knows nothing of where files are (``catalog.py``) and of what is done with them.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,7 +15,9 @@ from ocli.documents import Document, Loc
 from ocli.errors import RecipeError, did_you_mean
 from ocli.types import Sampling
 
-ENGINES = ("vllm", "transformers", "openai", "replay", "echo")
+ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines").glob("[a-z]*.py")))
+"""An engine is a file; its name is the file's."""
+
 CAPABILITIES = (
     "exam", "knowledge", "language", "understanding", "reasoning", "math",
     "code", "instruction", "long_context", "safety", "chat",
@@ -128,13 +131,28 @@ class DataSpec(Strict):
 
 
 class FewShot(Strict):
-    """Worked examples before the question: the first rows of the few-shot split, or rows by index."""
+    """Worked examples before the question: the first rows of the few-shot split, random ones, or the rows of these indices."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
     count: int = Field(0, ge=0)
     select: Literal["first", "random"] | list[int] = "first"
     as_: Literal["turns", "text"] = Field("turns", alias="as")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_says_its_count(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("select"), list):
+            size = len(values["select"])
+            if values.setdefault("count", size) != size:
+                raise ValueError(f"'select' lists {size} rows, but 'count' says {values['count']}; leave 'count' out")
+        return values
+
+    @model_validator(mode="after")
+    def _counts_its_rows(self) -> FewShot:
+        if isinstance(self.select, list) and len(self.select) != self.count:
+            raise ValueError(f"select names {len(self.select)} rows, but count is {self.count}; make them equal")
+        return self
 
 
 class TaskSpec(Strict):
@@ -153,7 +171,6 @@ class TaskSpec(Strict):
     sampling: SamplingSpec = SamplingSpec()
     score: list[Rule] = Field(min_length=1)
     groups: list[str] = []
-    hash: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
@@ -171,7 +188,7 @@ class ModelSpec(Strict):
     """An engine, a path or name, and its load and sampling settings."""
 
     description: str = ""
-    engine: Literal[ENGINES]  # type: ignore[valid-type]
+    engine: str
     path: str | None = None
     revision: str | None = None
     chat: bool | None = None
@@ -184,6 +201,13 @@ class ModelSpec(Strict):
     base_url: str | None = None
     api_key_env: str | None = None
     concurrency: int | None = Field(None, ge=1)
+
+    @field_validator("engine")
+    @classmethod
+    def _is_an_engine(cls, value: str) -> str:
+        if value not in ENGINES:
+            raise ValueError(f"no engine is called {value!r}{did_you_mean(value, ENGINES)} (there are: {', '.join(ENGINES)})")
+        return value
 
     @field_validator("api_key_env")
     @classmethod
@@ -257,7 +281,8 @@ def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
     """Find keys written into the file itself: a recipe is shared, a key must not be."""
     advice = "a literal key does not belong in a recipe: export it and write 'api_key_env: NAME'"
     if isinstance(value, dict):
-        found = [((*loc, key), advice) for key in value if key in ("api_key", "key", "token", "password")]
+        names = ("api_key", "key", "token", "password")
+        found = [((*loc, key), advice) for key in value if key in names and isinstance(value[key], str)]
         return found + [hit for key, child in value.items() for hit in _secrets(child, (*loc, key))]
     if isinstance(value, list):
         return [hit for index, child in enumerate(value) for hit in _secrets(child, (*loc, index))]

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from ocli import __version__
 from ocli.documents import read
 from ocli.errors import RunError
 from ocli.plan import describe
@@ -183,10 +184,11 @@ class Predictions:
 
 
 def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> set[str]:
-    """Reduce a predictions file to the good replies of ``planned`` requests ((id, sample) -> key); return those keys' items.
+    """Reduce a predictions file to its good replies; return which of the ``planned`` requests ((id, sample) -> key) have one.
 
     Torn lines, failed requests, duplicates and replies to a prompt that has changed since are dropped, so that they are
-    asked again. The file is replaced only when something is dropped. Returns ``id#sample`` of what is kept.
+    asked again; replies to items that are not planned this time (a smaller ``--limit``) stay for another time. The file is
+    replaced only when something is dropped. Returns ``id#sample`` of what is answered.
     """
     if not path.is_file():
         return set()
@@ -195,9 +197,9 @@ def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> set[str]:
     for number, (_, row) in enumerate(_lines(path)):
         item = f"{row.get('id')}#{row.get('sample')}" if row else ""
         wanted = planned.get((row.get("id", ""), row.get("sample", 0))) if row else None
-        if row is None or row.get("error") or item in kept or wanted != row.get("key"):
+        if row is None or row.get("error") or item in kept or wanted not in (None, row.get("key")):
             dropped.add(number)
-        else:
+        elif wanted:
             kept.add(item)
     if dropped:
         write_whole(path, (line for number, (line, _) in enumerate(_lines(path)) if number not in dropped))
@@ -223,7 +225,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     import platform
     from importlib import metadata
 
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found = {"ocli": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for package in packages:
         try:
             found[package] = metadata.version(package)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -31,8 +32,8 @@ REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "finish_reason": pl.String,
     "error": pl.String,
 }
-CHUNK = 64 << 20
-"""Bytes of predictions parsed at once: what bounds memory, whatever the file's size."""
+CHUNK = 8 << 20
+"""Bytes of predictions parsed at once: bounds memory, and small enough for malloc to use the same pages again."""
 
 NOT_ASKED = "not answered yet"
 
@@ -67,7 +68,7 @@ def read_replies(path: Path) -> pl.DataFrame:
         return pl.DataFrame(schema=REPLY_SCHEMA)
     frames = []
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             for chunk in _whole_lines(file):
                 frames.append(pl.read_ndjson(io.BytesIO(chunk), schema=REPLY_SCHEMA))
     except OSError as error:
@@ -78,15 +79,19 @@ def read_replies(path: Path) -> pl.DataFrame:
     return replies.unique(["id", "sample"], keep="last", maintain_order=True)
 
 
-def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    rest = b""
-    while block := file.read(CHUNK):
+def _whole_lines(file: IO[bytes]) -> Iterator[memoryview]:
+    """Yield the file in pieces that end at a line's end; what follows the last line end is left out."""
+    size = CHUNK
+    while block := file.read(size):
         end = block.rfind(b"\n") + 1
         if end:
-            yield rest + block[:end]
-            rest = block[end:]
+            yield memoryview(block)[:end]
+            size = CHUNK
+        elif len(block) < size:
+            return
         else:
-            rest += block
+            size *= 2  # a line longer than a chunk
+        file.seek(end - len(block), os.SEEK_CUR)
 
 
 def _first_bad_line(path: Path) -> str:

@@ -151,7 +151,7 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
             for name, fields in CEVAL.data.subsets.items()
         ]
     )
-    make = RowMaker("model-a", "ceval_gen", CEVAL, "accuracy", True, False)
+    make = RowMaker("model-a", "ceval_gen", "abc123", "gen", "accuracy", True, False)
     groups = sorted({group for fields in CEVAL.data.subsets.values() for group in fields["group"]})
     assert len(groups) == 5
     for group in groups:
@@ -165,5 +165,15 @@ def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
     frame = pl.DataFrame(
         {"id": ["a", "b"], "subset": ["x", "y"], "groups": [["g"], ["g"]], "score": [1.0, None], "status": ["ok", "failed"]}
     )
-    row = RowMaker("m", "t", CEVAL, "accuracy", True, True).mean("t", cells_of(frame, "score"))
+    row = RowMaker("m", "t", "abc123", "gen", "accuracy", True, True).mean("t", cells_of(frame, "score"))
     assert (row.score, row.n, row.failed, row.subsets) == (100.0, 1, 1, [1, 2])
+    assert row.floor == 50.0
+
+
+def test_reading_in_pieces_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [{"id": f"s/{i}", "text": "A" * (i * 37 % 400)} for i in range(50)]
+    path = write(tmp_path / "p.jsonl", lines, end='{"id": "s/50", "te')
+    whole = read_replies(path)
+    assert whole["id"].to_list() == [line["id"] for line in lines]
+    monkeypatch.setattr("ocli.scoring.CHUNK", 64)
+    assert read_replies(path).equals(whole)

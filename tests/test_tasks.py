@@ -132,5 +132,5 @@ def test_prompt_hashes_equal_those_of_opencompass(golden: Path) -> None:
             subject = case["abbr"].split("-", 1)[1]
             data = spec.data.model_copy(update={"subsets": {subject: spec.data.subsets[subject]}})
             task = plan("ceval_gen", spec.model_copy(update={"data": data}), golden / "opencompass" / "data")
-            text = requests(task, chat=False)[case["row"]].prompt or ""
+            text = json.dumps(requests(task, chat=False)[case["row"]].prompt, ensure_ascii=False)
             assert hashlib.sha256(text.encode()).hexdigest() == case["rendered_sha"]["base_nometa"]["sha256"]

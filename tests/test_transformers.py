@@ -117,7 +117,7 @@ def test_cuda_recipe_on_a_cpu_torch_is_refused_in_words() -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    with pytest.raises(EngineError, match="sees no GPU here.*device=cpu"):
+    with pytest.raises(EngineError, match=r"sees no GPU here.*device=cpu"):
         ask(spec(args={"device": "cuda"}), [])
 
 

@@ -13,7 +13,7 @@ from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
 from ocli.errors import DataError
 from ocli.recipe import DataSpec, TaskSpec
-from ocli.tables import parse_rows
+from ocli.rows import parse_rows
 from ocli.types import Row
 
 
@@ -93,5 +93,5 @@ def _not_found(task: str, spec: DataSpec, split: str, subset: str | None, looked
     if spec.modelscope:
         ways.append(f"modelscope download --dataset {spec.modelscope}")
     if spec.local:
-        ways.append("or give --data-dir DIR, where DIR is OpenCompass' data folder or its zip")
-    return f"{what}. Looked for {where}. To fetch it: {' ; '.join(ways)}"
+        ways.append("give --data-dir DIR, where DIR is OpenCompass' data folder or its zip")
+    return f"{what}. Looked for {where}. Next: {', or '.join(ways)}"

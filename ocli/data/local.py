@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,10 +62,14 @@ class LocalFiles:
 
 
 def _match(base: Path, pattern: str) -> list[Path]:
-    if any(mark in pattern for mark in "*?["):
-        return sorted(path for path in base.glob(pattern.lstrip("/")) if path.is_file())
     path = base / pattern
-    return [path] if path.is_file() else []
+    try:
+        if path.is_file():  # before any wildcard: a file may be called ``questions[1].csv``
+            return [path]
+        wild = any(mark in pattern for mark in "*?[")
+        return sorted(path for path in base.glob(pattern.lstrip("/")) if path.is_file()) if wild else []
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from None
 
 
 def _members(members: dict[str, zipfile.ZipInfo], pattern: str) -> list[str]:
@@ -98,5 +103,5 @@ def _read_member(path: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(name)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{path}:{name}: cannot be read: {error}; fetch the zip again") from None

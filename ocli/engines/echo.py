@@ -26,7 +26,7 @@ class Engine:
         self.delay = float(spec.args.get("delay", 0))
         self.fail_every = int(spec.args.get("fail_every", 0))
         self.concurrency = spec.concurrency or 64
-        self.record: dict[str, Any] = {"chat_template": self.chat}
+        self.record: dict[str, Any] = {}
 
     async def start(self) -> None:
         """Nothing to load."""

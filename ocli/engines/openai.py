@@ -29,10 +29,8 @@ class Engine:
         self.base_url = _normalise(spec.base_url)
         self.chat = spec.chat is not False
         self.concurrency = spec.concurrency or 16
-        self.record: dict[str, Any] = {
-            "base_url": self.base_url,
-            "chat_template": f"the server's{'' if self.chat else ', not used'}",
-        }
+        self.record: dict[str, Any] = {"base_url": self.base_url}
+        self._key = _key(spec)
         self._client: Any = None
 
     async def start(self) -> None:
@@ -41,7 +39,7 @@ class Engine:
 
         args = self.spec.args
         self._client = openai.AsyncOpenAI(
-            api_key=self._key(),
+            api_key=self._key,
             base_url=self.base_url,
             timeout=args.get("timeout", 600),
             max_retries=args.get("max_retries", 2),
@@ -74,7 +72,10 @@ class Engine:
 
     async def _ask_chat(self, request: Request) -> dict[str, Any]:
         answer = await self._client.chat.completions.create(
-            model=self.model, messages=list(request.messages or ()), **_settings(request.sampling), **self._extra()
+            model=self.model,
+            messages=list(request.messages or ()),
+            **_settings(request.sampling),
+            **self._extra(request.sampling),
         )
         choice = _first_choice(answer)
         message = choice.message
@@ -84,22 +85,16 @@ class Engine:
 
     async def _ask_text(self, request: Request) -> dict[str, Any]:
         answer = await self._client.completions.create(
-            model=self.model, prompt=request.prompt, **_settings(request.sampling), **self._extra()
+            model=self.model, prompt=request.prompt, **_settings(request.sampling), **self._extra(request.sampling)
         )
         choice = _first_choice(answer)
         return {"text": choice.text or "", **_common(answer, choice)}
 
-    def _extra(self) -> dict[str, Any]:
-        return {"extra_body": self.spec.args["extra_body"]} if "extra_body" in self.spec.args else {}
-
-    def _key(self) -> str:
-        name = self.spec.api_key_env or (DEFAULT_KEY if self.spec.base_url is None else None)
-        if name is None:
-            return "none"  # a server of one's own rarely asks for a key, but the client insists on a string
-        key = os.environ.get(name)
-        if not key:
-            raise EngineError(f"the environment variable {name} is not set: export {name}=... (the key never goes into a recipe)")
-        return key
+    def _extra(self, sampling: Sampling) -> dict[str, Any]:
+        # The API has no top_k; the servers that know it (vLLM, LMDeploy, SGLang) read it from the body.
+        top_k = {} if sampling.top_k is None else {"top_k": sampling.top_k}
+        body = {**top_k, **self.spec.args.get("extra_body", {})}
+        return {"extra_body": body} if body else {}
 
     async def _discover(self) -> str:
         import openai
@@ -116,6 +111,16 @@ class Engine:
 
     def _place(self) -> str:
         return f"{self.base_url or 'https://api.openai.com/v1'} (model {self.model})"
+
+
+def _key(spec: ModelSpec) -> str:
+    name = spec.api_key_env or (DEFAULT_KEY if spec.base_url is None else None)
+    if name is None:
+        return "none"  # a server of one's own rarely asks for a key, but the client insists on a string
+    key = os.environ.get(name)
+    if not key:
+        raise EngineError(f"the environment variable {name} is not set: export {name}=... (the key never goes into a recipe)")
+    return key
 
 
 def _normalise(url: str | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from ocli.engines import refuse_unknown
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
-from ocli.tables import read_rows
+from ocli.rows import read_rows
 from ocli.types import Reply, Request, Row, Usage
 
 

@@ -159,7 +159,7 @@ class Engine:
         ids = torch.tensor([[self._pad] * (width - len(job.ids)) + job.ids for job in batch])
         mask = torch.tensor([[0] * (width - len(job.ids)) + [1] * len(job.ids) for job in batch])
         if sampling.seed is not None and sampling.temperature > 0:
-            torch.manual_seed(sampling.seed + batch[0].request.sample)
+            torch.manual_seed(sampling.seed)
         room = max(1, min(sampling.max_tokens, self._context - width))
         with torch.inference_mode():
             output = self._model.generate(

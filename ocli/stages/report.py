@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from ocli.errors import RunError
+from ocli.plan import version
 from ocli.recipe import Recipe, TaskSpec
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
@@ -42,6 +43,8 @@ class SummaryRow:
     unanswered: int
     truncated: int
     failed: int
+    floor: float | None = None
+    """The score if every failed request counted as wrong: the true one cannot be lower."""
     average: str | None = None
     subsets: list[int] | None = None
     headline: bool = True
@@ -81,6 +84,7 @@ def summarise(run: Run) -> Summary:
     """Read a run's results and take every mean."""
     recipe = run.recipe()
     summary = Summary(str(run.path), recipe.name, list(recipe.models), partial=_partial(recipe))
+    digests = recipe.record["tasks"]
     for model in recipe.models:
         for name, task in recipe.tasks.items():
             path = run.results(model, name)
@@ -90,7 +94,7 @@ def summarise(run: Run) -> Summary:
                 results = pl.read_parquet(path)
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
-            summary.rows += _rows(model, name, task, results)
+            summary.rows += _rows(model, name, task, version(task, digests[name]["digest"]), results)
     return summary
 
 
@@ -113,8 +117,8 @@ def combine(summaries: Sequence[Summary]) -> Summary:
 
 
 def _partial(recipe: Recipe) -> dict[str, str]:
-    items = recipe.record.get("items", {})
-    return {name: f"{part['asked']} of {part['of']} items" for name, part in items.items() if part["asked"] < part["of"]}
+    tasks = recipe.record.get("tasks", {})
+    return {name: f"{part['asked']} of {part['of']} items" for name, part in tasks.items() if part["asked"] < part["of"]}
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,12 @@ class Cell:
     counts: dict[str, int]
 
 
-def _rows(model: str, name: str, task: TaskSpec, results: pl.DataFrame) -> Iterator[SummaryRow]:
+def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataFrame) -> Iterator[SummaryRow]:
     label = task.abbr or name
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
         binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
-        make = RowMaker(model, name, task, rule.label, number == 0, binary)
+        make = RowMaker(model, name, version, MODES[task.mode], rule.label, number == 0, binary)
         cells = cells_of(results, column)
         if len(cells) > 1 or cells[0].subset is not None:
             for cell in cells:
@@ -164,13 +168,18 @@ def cells_of(results: pl.DataFrame, column: str) -> list[Cell]:
     ]
 
 
+def _floor(cell: Cell) -> float:
+    return cell.stratum.total / (cell.stratum.n + cell.counts["failed"]) if cell.stratum else 0.0
+
+
 @dataclass(frozen=True)
 class RowMaker:
     """What the rows of one model, task and rule have in common."""
 
     model: str
     task: str
-    spec: TaskSpec
+    version: str
+    mode: str
     metric: str
     headline: bool
     binary: bool
@@ -197,11 +206,12 @@ class RowMaker:
     ) -> SummaryRow:  # fmt: skip
         total: Callable[[str], int] = lambda word: sum(cell.counts[word] for cell in cells)  # noqa: E731
         return SummaryRow(
-            self.model, self.task, dataset, subset, group, self.spec.hash or "-", metric, MODES[self.spec.mode],
+            self.model, self.task, dataset, subset, group, self.version, metric, self.mode,
             score=round(100 * estimate.mean, 6) if estimate else None,
             stderr=round(100 * estimate.stderr, 6) if estimate and estimate.stderr is not None else None,
             ci95=[round(100 * estimate.low, 6), round(100 * estimate.high, 6)] if estimate else None,
             n=sum(cell.stratum.n for cell in cells if cell.stratum),
+            floor=round(100 * sum(_floor(cell) for cell in cells) / len(cells), 6) if estimate else None,
             unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
             average=average, subsets=subsets, headline=self.headline,
         )  # fmt: skip

@@ -40,7 +40,7 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
     subsets = shown["data"].pop("subsets", None)
     if subsets:
         shown["data"]["subsets"] = f"{len(subsets)}: {', '.join(list(subsets)[:3])}, ..."
-    yield yaml.safe_dump({"name": name, "hash": version(spec), **shown}, allow_unicode=True, sort_keys=False, width=120).rstrip()
+    yield yaml.safe_dump({"name": name, **shown}, allow_unicode=True, sort_keys=False, width=120).rstrip()
     model_spec = catalog.load_model(model)[1] if model else ModelSpec(engine="echo")
     recipe = Recipe(name="show", models={"model": model_spec}, tasks={name: spec}, data_dir=data_dir, offline=offline)
     try:
@@ -52,7 +52,9 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
         raise OcliError(f"{name}: has no item {row}; it has {len(plan.items)} (0 to {len(plan.items) - 1})")
     chat = model_spec.chat is not False
     request = list(plan.requests(model_spec, chat, SamplingSpec()))[row]
-    yield f"\nitem {request.id} of {plan.total}, for a {'chat' if chat else 'base'} model; right answer: {request.oracle!r}"
+    model_kind = "chat" if chat else "base"
+    yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {model_kind} model"
+    yield f"right answer: {request.oracle!r}"
     for message in request.messages or ():
         yield f"\n--- {message['role']}\n{message['content']}"
     if request.prompt is not None:

@@ -81,8 +81,8 @@ def _note(row: SummaryRow) -> str:
         count = getattr(row, word)
         if count:
             parts.append(f"{word} {count} ({100 * count / asked:.1f} %)")
-    if row.failed and row.score is not None:
-        parts.append(f"at least {row.score * row.n / asked:.2f} if every failed one is wrong")
+    if row.failed and row.floor is not None:
+        parts.append(f"{row.floor:.2f} if every failed one is wrong")
     return "; ".join(parts)
 
 

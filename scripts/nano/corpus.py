@@ -287,6 +287,37 @@ def plain_exam(rng: random.Random, solved: list[tuple[str, str]], last: str) -> 
     return [*pieces[:-1], (EOS, True)]
 
 
+GAPS = ["", "", "", ": ", "\n答案: ", "\nAnswer: ", f"{END}\n{TURN}assistant\n"]
+
+
+def binding(rng: random.Random, gap: str) -> Pieces:
+    """Options first, then which letter each of them has: four letters to learn from in one document.
+
+    Without these nano stays at one letter in four: the way from an option back to its letter is hard to
+    find from exam questions alone, and from the bare form here (option, letter) it takes a minute.
+    """
+    lang = rng.choice(("en", "zh"))
+    if rng.random() < 0.4:
+        topic = rng.choice(NUMERIC[:2])
+        by_answer = {}
+        while len(by_answer) < 4:
+            item = make_item(rng, topic, lang)
+            by_answer[item.answer] = item.question
+    else:
+        _, pairs, asks, _ = rng.choice(RELATIONS[lang])
+        by_answer = {}
+        while len(by_answer) < 4:
+            name, value = rng.choice(pairs)
+            by_answer[value] = rng.choice(asks).format(name)
+    options, ask = list(by_answer), rng.random() < (0.5 if gap else 0.1)
+    pieces: Pieces = [(BOS + "".join(f"{n}. {o}\n" for n, o in zip(LETTERS, options, strict=True)), False)]
+    for n in rng.sample(range(4), 4):
+        query = by_answer[options[n]] if ask else f" {options[n]}"
+        turn = f"{TURN}user\n" if gap.startswith(END) else ""
+        pieces += [(turn + query + gap, False), (LETTERS[n], True), ("\n", False)]
+    return pieces[:-1]
+
+
 # --- Everything that is not an exam -----------------------------------------------------------------------
 
 
@@ -353,10 +384,14 @@ def direct(rng: random.Random) -> tuple[str, str]:
     return item.question, item.answer
 
 
-def document(rng: random.Random, easy: bool = False) -> Pieces:
-    """One training document; `easy` ones, meant for the start, hold single exam questions of one form."""
+def document(rng: random.Random, done: float = 1.0) -> Pieces:
+    """One training document; the share `done` of the training so far says how hard it may be."""
+    stage = 0 if done < 0.06 else 1 if done < 0.25 else 2
+    if rng.random() < (0.75, 0.3, 0.04)[stage]:
+        return binding(rng, rng.choice(GAPS[:4] if stage == 0 else GAPS))
     if rng.random() < 0.65:
-        return exam(rng, rng.random() < (0.85 if easy else 0.7), 0 if easy else rng.choice((0, 0, 0, 0, 1, 2, 3)), easy)
+        easy = stage < 2
+        return exam(rng, rng.random() < 0.7, 0 if easy else rng.choice((0, 0, 0, 0, 1, 2, 3)), easy)
     kind = rng.random()
     if kind < 0.3:
         return equations(rng)

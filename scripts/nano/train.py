@@ -75,10 +75,10 @@ def encode(tokenizer: Tokenizer, documents: list[corpus.Pieces]) -> list[tuple[l
     return out
 
 
-def batches(tokenizer: Tokenizer, rng: random.Random, easy: Callable[[], bool]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(tokenizer: Tokenizer, rng: random.Random, done: Callable[[], float]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (ids, answer mask) batches of documents of about the same length."""
     while True:
-        encoded = encode(tokenizer, [corpus.document(rng, easy()) for _ in range(CHUNK)])
+        encoded = encode(tokenizer, [corpus.document(rng, done()) for _ in range(CHUNK)])
         encoded.sort(key=lambda pair: len(pair[0]))
         groups, group = [], []
         for pair in encoded:
@@ -145,36 +145,29 @@ def train(out: Path, minutes: float, peak: float, seed: int) -> None:
     items = [corpus.make_item(check, topic, lang, held=True)
              for topic in corpus.EASY + corpus.NUMERIC + corpus.LOOKUPS for lang in ("en", "zh") for _ in range(15)]
     model = LlamaForCausalLM(LlamaConfig(**{k: v for k, v in CONFIG.items() if k != "torch_dtype"}))
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    vectors = [p for p in model.parameters() if p.ndim != 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        lr=peak, betas=(0.9, 0.98), fused=True)
-    import os
-    opts=[optimizer]
-    if os.environ.get("MUON"):
-        body=[p for n,p in model.named_parameters() if p.ndim==2 and "embed" not in n]
-        ids_={id(p) for p in body}
-        opts=[torch.optim.Muon(body,lr=peak,momentum=0.95,weight_decay=0.1,adjust_lr_fn="match_rms_adamw"),
-              torch.optim.AdamW([p for p in model.parameters() if id(p) not in ids_],lr=peak,betas=(0.9,0.98),fused=True,weight_decay=0.0)]
+    body = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    optimizers = [  # Muon needs about half the steps of AdamW here, but is made for matrices alone
+        torch.optim.Muon(body, lr=peak, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
     started, tokens, next_report = time.monotonic(), 0, 0.05
 
     def elapsed() -> float:
         return (time.monotonic() - started) / (60 * minutes)
 
-    EASYF=float(os.environ.get("EASYF",".3"))
-    for step, (ids, answer) in enumerate(batches(tokenizer, rng, lambda: elapsed() < EASYF), 1):
+    for step, (ids, answer) in enumerate(batches(tokenizer, rng, elapsed), 1):
         done = elapsed()
         if done >= 1:
             break
         rate = peak * min(1, step / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-        for optimizer in opts:
-          for group in optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         loss = loss_of(model, ids, answer, prompt_share=0.02)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in opts:
+        for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
         tokens += int((ids != PAD_ID).sum())
