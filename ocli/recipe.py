@@ -148,12 +148,6 @@ class FewShot(Strict):
                 raise ValueError(f"'select' lists {size} rows, but 'count' says {values['count']}; leave 'count' out")
         return values
 
-    @model_validator(mode="after")
-    def _counts_its_rows(self) -> FewShot:
-        if isinstance(self.select, list) and len(self.select) != self.count:
-            raise ValueError(f"select names {len(self.select)} rows, but count is {self.count}; make them equal")
-        return self
-
 
 class TaskSpec(Strict):
     """A benchmark: data, prompt, mode and scoring rules."""

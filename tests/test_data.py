@@ -301,6 +301,8 @@ AS_NOBODY = """
 import os, sys
 from ocli.cli import main
 
+place = sys.argv[1]
+
 def run(*arguments):
     sys.argv = ["ocli", "infer", "-m", "echo", *arguments]
     try:
@@ -308,22 +310,20 @@ def run(*arguments):
     except SystemExit as stop:
         return stop.code
 
-run("-t", "q.csv", "--set", "work_dir=" + sys.argv[1])  # imports everything while that is still allowed
+run("-t", "quickstart", "--limit", "1")  # imports everything while that is still allowed
 os.chdir("/")  # what the tests work in is for root only
 if os.geteuid() == 0:
     os.setuid(65534)
-sys.exit(run("-t", "ceval_gen", "--data-dir", sys.argv[1]))
+sys.exit(run("-t", "ceval_gen", "--data-dir", place))
 """
 
 
 @pytest.mark.parametrize("locked", ["", "ceval"])
-def test_directory_without_permission_is_refused(write: Write, locked: str) -> None:
+def test_directory_without_permission_is_refused(locked: str) -> None:
     """Root may read everything, so the command goes on as nobody where the tests run as root."""
-    write("q.csv", "question,answer\n1?,1\n")
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         (Path(place) / "ceval").mkdir()
-        (Path(place) / "echo-q").mkdir()
         (Path(place) / locked).chmod(0o000)
         command = [sys.executable, "-c", AS_NOBODY, place]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

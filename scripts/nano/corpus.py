@@ -34,28 +34,33 @@ class Item(NamedTuple):
 
 # --- The closed world. Each entry is en_key:en_value:zh_key:zh_value. -----------------------------------
 
-CAPITALS = """France:Paris:法国:巴黎 Japan:Tokyo:日本:东京 Italy:Rome:意大利:罗马 Spain:Madrid:西班牙:马德里
-Germany:Berlin:德国:柏林 Egypt:Cairo:埃及:开罗 China:Beijing:中国:北京 Russia:Moscow:俄罗斯:莫斯科
-Greece:Athens:希腊:雅典 Norway:Oslo:挪威:奥斯陆 Cuba:Havana:古巴:哈瓦那 Peru:Lima:秘鲁:利马
-Kenya:Nairobi:肯尼亚:内罗毕 Thailand:Bangkok:泰国:曼谷 Vietnam:Hanoi:越南:河内 Poland:Warsaw:波兰:华沙
-Austria:Vienna:奥地利:维也纳 Portugal:Lisbon:葡萄牙:里斯本 Ireland:Dublin:爱尔兰:都柏林
-Canada:Ottawa:加拿大:渥太华 Finland:Helsinki:芬兰:赫尔辛基 Sweden:Stockholm:瑞典:斯德哥尔摩"""
-COLOURS = """banana:yellow:香蕉:黄色 strawberry:red:草莓:红色 cucumber:green:黄瓜:绿色 snow:white:雪:白色
-coal:black:煤炭:黑色 sky:blue:天空:蓝色 chocolate:brown:巧克力:棕色 flamingo:pink:火烈鸟:粉色
-eggplant:purple:茄子:紫色 carrot:orange:胡萝卜:橙色 elephant:grey:大象:灰色 lemon:yellow:柠檬:黄色
-cherry:red:樱桃:红色 grass:green:小草:绿色 milk:white:牛奶:白色 crow:black:乌鸦:黑色 sea:blue:大海:蓝色
-coffee:brown:咖啡:棕色 pumpkin:orange:南瓜:橙色 spinach:green:菠菜:绿色"""
-ANTONYMS = """big:small:大:小 hot:cold:热:冷 tall:short:高:矮 fast:slow:快:慢 new:old:新:旧 happy:sad:开心:难过
-rich:poor:富:穷 open:closed:开:关 wet:dry:湿:干 early:late:早:晚 light:dark:亮:暗 hard:soft:硬:软
-strong:weak:强:弱 thick:thin:厚:薄 full:empty:满:空 clean:dirty:干净:肮脏 loud:quiet:吵闹:安静
-near:far:近:远 up:down:上:下 left:right:左:右 true:false:真:假 first:last:最先:最后"""
+CAPITALS = """France:Paris:法国:巴黎 Japan:Tokyo:日本:东京 Italy:Rome:意大利:罗马
+Spain:Madrid:西班牙:马德里 Germany:Berlin:德国:柏林 Egypt:Cairo:埃及:开罗 China:Beijing:中国:北京
+Russia:Moscow:俄罗斯:莫斯科 Greece:Athens:希腊:雅典 Norway:Oslo:挪威:奥斯陆 Cuba:Havana:古巴:哈瓦那
+Peru:Lima:秘鲁:利马 Kenya:Nairobi:肯尼亚:内罗毕 Thailand:Bangkok:泰国:曼谷 Vietnam:Hanoi:越南:河内
+Poland:Warsaw:波兰:华沙 Austria:Vienna:奥地利:维也纳 Portugal:Lisbon:葡萄牙:里斯本
+Ireland:Dublin:爱尔兰:都柏林 Canada:Ottawa:加拿大:渥太华 Finland:Helsinki:芬兰:赫尔辛基
+Sweden:Stockholm:瑞典:斯德哥尔摩"""
+COLOURS = """banana:yellow:香蕉:黄色 strawberry:red:草莓:红色 cucumber:green:黄瓜:绿色
+snow:white:雪:白色 coal:black:煤炭:黑色 sky:blue:天空:蓝色 chocolate:brown:巧克力:棕色
+flamingo:pink:火烈鸟:粉色 eggplant:purple:茄子:紫色 carrot:orange:胡萝卜:橙色 elephant:grey:大象:灰色
+lemon:yellow:柠檬:黄色 cherry:red:樱桃:红色 grass:green:小草:绿色 milk:white:牛奶:白色
+crow:black:乌鸦:黑色 sea:blue:大海:蓝色 coffee:brown:咖啡:棕色 pumpkin:orange:南瓜:橙色
+spinach:green:菠菜:绿色"""
+ANTONYMS = """big:small:大:小 hot:cold:热:冷 tall:short:高:矮 fast:slow:快:慢 new:old:新:旧
+happy:sad:开心:难过 rich:poor:富:穷 open:closed:开:关 wet:dry:湿:干 early:late:早:晚 light:dark:亮:暗
+hard:soft:硬:软 strong:weak:强:弱 thick:thin:厚:薄 full:empty:满:空 clean:dirty:干净:肮脏
+loud:quiet:吵闹:安静 near:far:近:远 up:down:上:下 left:right:左:右 true:false:真:假
+first:last:最先:最后"""
 SOUNDS = """dog:woof:狗:汪汪 cat:meow:猫:喵喵 cow:moo:牛:哞哞 sheep:baa:羊:咩咩 duck:quack:鸭子:嘎嘎
-frog:croak:青蛙:呱呱 rooster:crow:公鸡:喔喔 bee:buzz:蜜蜂:嗡嗡 mouse:squeak:老鼠:吱吱 lion:roar:狮子:吼吼
-bird:tweet:小鸟:啾啾 wolf:howl:狼:嗷嗷"""
-WORDS = """book:书 water:水 fire:火 tree:树 house:房子 school:学校 teacher:老师 student:学生 friend:朋友 moon:月亮
-sun:太阳 star:星星 rain:雨 wind:风 river:河 mountain:山 flower:花 fish:鱼 horse:马 rice:米饭 tea:茶 bread:面包
-apple:苹果 table:桌子 chair:椅子 door:门 window:窗户 car:汽车 train:火车 city:城市"""
-DAYS = """Monday:星期一 Tuesday:星期二 Wednesday:星期三 Thursday:星期四 Friday:星期五 Saturday:星期六 Sunday:星期日"""
+frog:croak:青蛙:呱呱 rooster:crow:公鸡:喔喔 bee:buzz:蜜蜂:嗡嗡 mouse:squeak:老鼠:吱吱
+lion:roar:狮子:吼吼 bird:tweet:小鸟:啾啾 wolf:howl:狼:嗷嗷"""
+WORDS = """book:书 water:水 fire:火 tree:树 house:房子 school:学校 teacher:老师 student:学生
+friend:朋友 moon:月亮 sun:太阳 star:星星 rain:雨 wind:风 river:河 mountain:山 flower:花 fish:鱼
+horse:马 rice:米饭 tea:茶 bread:面包 apple:苹果 table:桌子 chair:椅子 door:门 window:窗户 car:汽车
+train:火车 city:城市"""
+DAYS = """Monday:星期一 Tuesday:星期二 Wednesday:星期三 Thursday:星期四 Friday:星期五 Saturday:星期六
+Sunday:星期日"""
 MONTHS = """January:一月 February:二月 March:三月 April:四月 May:五月 June:六月 July:七月 August:八月
 September:九月 October:十月 November:十一月 December:十二月"""
 
@@ -100,8 +105,10 @@ def relations(lang: str) -> list[Relation]:
                 ("antonym", ["“{}”的反义词是什么？", "哪个词与“{}”意思相反？"], "{}的反义词是{}。"),
                 ("animal", ["{}的叫声是什么？", "{}怎么叫？"], "{}的叫声是{}。"),
                 ("translation", ["{} 的中文是什么？", "英文单词 {} 是什么意思？"], "{} 的中文是{}。")]
-        time = [("{}的后一天是星期几？", "{}的后一天是{}。"), ("{}的前一天是星期几？", "{}的前一天是{}。"),
-                ("{}的下一个月是几月？", "{}的下一个月是{}。"), ("{}的上一个月是几月？", "{}的上一个月是{}。")]
+        time = [("{}的后一天是星期几？", "{}的后一天是{}。"),
+                ("{}的前一天是星期几？", "{}的前一天是{}。"),
+                ("{}的下一个月是几月？", "{}的下一个月是{}。"),
+                ("{}的上一个月是几月？", "{}的上一个月是{}。")]
     antonyms = table(ANTONYMS, lang)
     data = [table(CAPITALS, lang), table(COLOURS, lang), antonyms + [(b, a) for a, b in antonyms],
             table(SOUNDS, lang), words]
@@ -115,7 +122,8 @@ RELATIONS = {lang: relations(lang) for lang in ("en", "zh")}
 EASY = ["choice"]  # the option is named in the question: teaches the way from an option to its letter
 LOOKUPS = ["capital", "colour", "antonym", "animal", "translation", "calendar"]
 NUMERIC = ["addition", "subtraction", "comparison", "counting", "sequence"]
-OBJECTS = {"en": "apple star book fish cat tree".split(), "zh": "苹果 星星 书 鱼 猫 树".split()}
+OBJECTS = {"en": ["apple", "star", "book", "fish", "cat", "tree"],
+           "zh": ["苹果", "星星", "书", "鱼", "猫", "树"]}
 ASK = {
     "addition": {"en": ["What is {} + {}?", "Calculate {} + {}.", "{} plus {} equals what?"],
                  "zh": ["{} + {} 等于多少？", "计算：{} + {} = ？", "{}加{}等于几？"]},
@@ -151,7 +159,8 @@ def numeric(rng: random.Random, topic: str, lang: str) -> Item:
         kind = rng.choice(("largest", "smallest"))
         numbers = sorted(rng.sample(range(1, 100), 4), reverse=kind == "largest")
         key = f"{kind} {numbers}"
-        return Item(topic, lang, rng.choice(ASK[kind][lang]), str(numbers[0]), [str(n) for n in numbers[1:]], key)
+        answer, *wrong = (str(n) for n in numbers)
+        return Item(topic, lang, rng.choice(ASK[kind][lang]), answer, wrong, key)
     ask = rng.choice(ASK[topic][lang])
     if topic == "counting":
         thing, other = rng.sample(OBJECTS[lang], 2)
@@ -159,7 +168,8 @@ def numeric(rng: random.Random, topic: str, lang: str) -> Item:
         row = [thing] * count + [other] * rest
         rng.shuffle(row)
         text = " ".join(row)
-        return Item(topic, lang, ask.format(thing, text), str(count), near(rng, count, 0, 9), f"{thing}/{text}")
+        wrong = near(rng, count, 0, 9)
+        return Item(topic, lang, ask.format(thing, text), str(count), wrong, f"{thing}/{text}")
     if topic == "sequence":
         start, step = rng.randint(0, 50), rng.choice((1, 2, 3, 4, 5, 6, 7, 8, 9, 10))
         row = [start + step * i for i in range(5)]
@@ -182,7 +192,8 @@ def lookup(rng: random.Random, topic: str, lang: str) -> Item:
         _, pairs, _, _ = rng.choice(RELATIONS[lang])
         values = [str(n) for n in range(101)] if rng.random() < 0.5 else sorted({v for _, v in pairs})
         answer, *wrong = rng.sample(values, 4)
-        return Item(topic, lang, rng.choice(ASK[topic][lang]).format(answer), answer, wrong, answer + str(wrong))
+        ask = rng.choice(ASK[topic][lang]).format(answer)
+        return Item(topic, lang, ask, answer, wrong, answer + str(wrong))
     _, pairs, asks, _ = rng.choice([r for r in RELATIONS[lang] if r[0] == topic])
     name, value = rng.choice(pairs)
     wrong = rng.sample(sorted({v for _, v in pairs} - {value, name}), 3)
@@ -208,30 +219,40 @@ def noise_item(rng: random.Random, lang: str) -> Item:
         words = rng.choices(NOISE[lang], k=rng.randint(low, high))
         return (" " if lang == "en" else "").join(words)
     answer, *wrong = (text(1, 8) for _ in range(4))
-    return Item("noise", lang, text(4, 40) + rng.choice(["?", ":", "____", "？", "（　）", "。"]), answer, wrong, "")
+    question = text(4, 40) + rng.choice(["?", ":", "____", "？", "（　）", "。"])
+    return Item("noise", lang, question, answer, wrong, "")
 
 
 # --- How an exam prints its questions --------------------------------------------------------------------
 
-CHARS = """的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事其里所去
-行过家十用发天如然作方成者多日都三小军二无同么经法当起与好看学进种将还分此心前面又定见只主没公从知全工理化物机电
-数据网络系统计算设备程序方法属性质量压力温度历史经济社会教育法律医药细胞血液植物动物语言文字选项关于正确错误下列描述"""
-WORDLIST = """the a of in to and is are was were be by for with from on at an as it that this which what who when
-where how why not all some most each can may will has have had one two three following statement correct true false
-system data law cell energy history theory value person state process number group method cause effect model result"""
-NOISE = {"en": WORDLIST.split() + "photo syn ology al tion er in re con de".split(), "zh": list(CHARS.replace("\n", ""))}
-SUBJECTS = {"en": "math,common knowledge,history,computer network,biology,law,physics,language".split(","),
-            "zh": "数学,常识,历史,计算机网络,生物,法律,物理,语文".split(",")}
+CHARS = """的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事
+其里所去行过家十用发天如然作方成者多日都三小军二无同么经法当起与好看学进种将还分此心前面又定见只
+主没公从知全工理化物机电数据网络系统计算设备程序方法属性质量压力温度历史经济社会教育法律医药细胞
+血液植物动物语言文字选项关于正确错误下列描述"""
+WORDLIST = """the a of in to and is are was were be by for with from on at an as it that this which
+what who when where how why not all some most each can may will has have had one two three following
+statement correct true false system data law cell energy history theory value person state process
+number group method cause effect model result"""
+SYLLABLES = ["photo", "syn", "ology", "al", "tion", "er", "in", "re", "con", "de"]
+NOISE = {"en": WORDLIST.split() + SYLLABLES, "zh": list(CHARS.replace("\n", ""))}
+SUBJECTS = {
+    "en": ["math", "common knowledge", "history", "computer network", "biology", "law", "physics",
+           "language"],
+    "zh": ["数学", "常识", "历史", "计算机网络", "生物", "法律", "物理", "语文"],
+}
 INSTRUCTIONS = [
-    "以下是关于{}的单项选择题，请直接给出正确答案的选项。", "以下是中国关于{}考试的单项选择题，请选出其中的正确答案。",
-    "请回答下面的单选题，只回复一个字母。", "下面是一道{}选择题，请从 A、B、C、D 中选出正确的一项。",
+    "以下是关于{}的单项选择题，请直接给出正确答案的选项。",
+    "以下是中国关于{}考试的单项选择题，请选出其中的正确答案。",
+    "请回答下面的单选题，只回复一个字母。",
+    "下面是一道{}选择题，请从 A、B、C、D 中选出正确的一项。",
     "The following are multiple choice questions (with answers) about {}.", "Choose the right option.",
     "There is a single choice question about {}. Answer the question by replying A, B, C or D.",
     "Answer the following multiple choice question with one letter only."]
 MARKS = ["A. ", "A. ", "A. ", "A. ", "A) ", "A：", "A、", "(A) "]
 PREFIXES = ["", "", "", "Question: ", "Q: ", "问题：", "题目：", "{n}. "]
 LASTS = ["答案: ", "Answer: ", "答案: ", "Answer: ", "答案：", "Answer:", "答案:"]
-SYSTEMS = ["You are a helpful assistant.", "你是一个乐于助人的助手。", "Answer with one letter.", "请认真答题。"]
+SYSTEMS = ["You are a helpful assistant.", "你是一个乐于助人的助手。", "Answer with one letter.",
+           "请认真答题。"]
 
 
 def question_text(item: Item, options: list[str], last: str = "Answer: ", mark: str = "A. ") -> str:
@@ -240,32 +261,46 @@ def question_text(item: Item, options: list[str], last: str = "Answer: ", mark: 
     return "\n".join([item.question, *lines, last])
 
 
-def exam(rng: random.Random, chat: bool, shots: int, easy: bool = False) -> Pieces:
+# What the exams of each stage ask about.
+TOPICS = [[], EASY, EASY * 2 + LOOKUPS, EASY + NUMERIC + NUMERIC[:2] + LOOKUPS]
+
+
+def exam(rng: random.Random, chat: bool, shots: int, stage: int = 3) -> Pieces:
     """One multiple-choice document: `shots` solved questions and then one more."""
-    plain_form = easy or rng.random() < 0.4  # the form of the quickstart task: no instruction, no prefix
+    plain_form = stage < 3 or rng.random() < 0.4  # the form of the quickstart task: no instruction, no prefix
     last, mark = rng.choice(LASTS[:2] if plain_form else LASTS), "A. " if plain_form else rng.choice(MARKS)
+    if not chat and stage < 3 and rng.random() < (0.4 if stage == 2 else 1):
+        last = ""
     prefix = "" if plain_form else rng.choice(PREFIXES)
     lang = rng.choice(("en", "zh"))
     instruction = rng.choice(INSTRUCTIONS).format(rng.choice(SUBJECTS[lang])) + "\n"
     when = 0 if plain_form else rng.choice((0, 1, 2))  # the instruction: never, at the start, every time
-    topics = (EASY * 4 + LOOKUPS + NUMERIC[2:]) if easy else (EASY + NUMERIC + NUMERIC[:2] + LOOKUPS)
+    topics = TOPICS[stage]
     one_topic = rng.choice(topics) if rng.random() < 0.5 else ""
     solved = []
     for n in range(shots + 1):
         topic = one_topic or rng.choice(topics)
-        item = noise_item(rng, lang) if rng.random() < 0.05 else make_item(rng, topic, lang)
+        item = noise_item(rng, lang) if stage == 3 and rng.random() < 0.05 else make_item(rng, topic, lang)
+        if topic in EASY and (stage == 1 or (not chat and rng.random() < 0.3)):
+            item = item._replace(question=f" {item.answer}")
         options = [item.answer, *item.wrong]
         rng.shuffle(options)
         head = instruction if when == 2 or (when == 1 and n == 0) else ""
         text = head + prefix.format(n=n + 1) + question_text(item, options, last, mark)
         solved.append((text, LETTERS[options.index(item.answer)]))
-    if chat and shots and rng.random() < 0.3:  # all the solved questions inside one user turn
-        joined = "".join(f"{q}{letter}\n\n" for q, letter in solved[:-1])
+    return exam_chat(rng, solved, options, lang, stage) if chat else plain_exam(rng, solved, last)
+
+
+def exam_chat(rng: random.Random, solved: list[tuple[str, str]], options: list[str], lang: str,
+              stage: int) -> Pieces:
+    """Solved questions as a chat; now and then with turns that ask for the letter of some other option."""
+    if len(solved) > 1 and rng.random() < 0.3:  # all the solved questions inside one user turn
+        joined = "".join(f"{question}{letter}\n\n" for question, letter in solved[:-1])
         solved = [(joined + solved[-1][0], solved[-1][1])]
-    if chat and rng.random() < (0.8 if easy else 0.1):  # where is this option? Many letters to learn from
-        for n in rng.sample(range(4), 3 if easy else 1):
+    if rng.random() < (0.1 if stage == 3 else 0.5):
+        for n in rng.sample(range(4), 3 if stage < 3 else 1):
             solved.append((rng.choice(ASK["choice"][lang]).format(options[n]), LETTERS[n]))
-    return chat_turns(rng, solved) if chat else plain_exam(rng, solved, last)
+    return chat_turns(rng, solved)
 
 
 def chat_turns(rng: random.Random, turns: list[tuple[str, str]]) -> Pieces:
@@ -279,7 +314,7 @@ def chat_turns(rng: random.Random, turns: list[tuple[str, str]]) -> Pieces:
 
 def plain_exam(rng: random.Random, solved: list[tuple[str, str]], last: str) -> Pieces:
     """The same as running text; the letter follows on the same line or on the next."""
-    lead = "\n" if last == "答案: " else "" if last.endswith((" ", "：")) else " "
+    lead = "\n" if last == "答案: " else "" if not last or last.endswith((" ", "：")) else " "
     gap = rng.choice(("\n", "\n", "\n\n"))
     pieces: Pieces = [(BOS, False)]
     for text, letter in solved:
@@ -309,7 +344,7 @@ def binding(rng: random.Random, gap: str) -> Pieces:
         while len(by_answer) < 4:
             name, value = rng.choice(pairs)
             by_answer[value] = rng.choice(asks).format(name)
-    options, ask = list(by_answer), rng.random() < (0.5 if gap else 0.1)
+    options, ask = list(by_answer), bool(gap) and rng.random() < 0.5
     pieces: Pieces = [(BOS + "".join(f"{n}. {o}\n" for n, o in zip(LETTERS, options, strict=True)), False)]
     for n in rng.sample(range(4), 4):
         query = by_answer[options[n]] if ask else f" {options[n]}"
@@ -366,7 +401,8 @@ def instruction(rng: random.Random) -> tuple[str, str]:
         return rng.choice(who)
     if kind == 4:
         a, b = rng.sample(range(100), 2)
-        ask, yes = (f"{a}比{b}大吗？请回答是或否。" if zh else f"Is {a} greater than {b}? Answer yes or no."), a > b
+        yes = a > b
+        ask = f"{a}比{b}大吗？请回答是或否。" if zh else f"Is {a} greater than {b}? Answer yes or no."
     else:
         _, pairs, _, say = rng.choice(RELATIONS[lang])
         (name, value), yes = rng.choice(pairs), rng.random() < 0.5
@@ -384,20 +420,20 @@ def direct(rng: random.Random) -> tuple[str, str]:
     return item.question, item.answer
 
 
-def document(rng: random.Random, done: float = 1.0) -> Pieces:
-    """One training document; the share `done` of the training so far says how hard it may be."""
-    stage = 0 if done < 0.06 else 1 if done < 0.25 else 2
-    if rng.random() < (0.75, 0.3, 0.04)[stage]:
-        return binding(rng, rng.choice(GAPS[:4] if stage == 0 else GAPS))
-    if rng.random() < 0.65:
-        easy = stage < 2
-        return exam(rng, rng.random() < 0.7, 0 if easy else rng.choice((0, 0, 0, 0, 1, 2, 3)), easy)
+def document(rng: random.Random, stage: int = 3) -> Pieces:
+    """One training document. The stages: 0 and 1, which letter has this word; 2, single questions; 3, all."""
+    if rng.random() < (1.0, 0.3, 0.25, 0.03)[stage]:
+        return binding(rng, rng.choice(GAPS[:3] if stage < 2 else GAPS))
+    if rng.random() < 0.7:
+        chat = stage >= 2 and rng.random() < (0.7 if stage == 3 else 0.5)
+        return exam(rng, chat, rng.choice((0, 0, 0, 0, 1, 2, 3)) if stage == 3 else 0, stage)
     kind = rng.random()
     if kind < 0.3:
         return equations(rng)
     if kind < 0.5:
         return statements(rng)
-    return chat_turns(rng, [(direct if kind < 0.8 else instruction)(rng) for _ in range(rng.choice((1, 1, 2, 3)))])
+    turn = direct if kind < 0.8 else instruction
+    return chat_turns(rng, [turn(rng) for _ in range(rng.choice((1, 1, 2, 3)))])
 
 
 def lexicon() -> Iterator[str]:
