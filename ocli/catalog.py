@@ -16,10 +16,10 @@ from ocli import documents
 from ocli.documents import SUFFIXES, Document, merge, merge_documents
 from ocli.errors import NotFoundError, RecipeError, did_you_mean
 from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, Settings, SuiteSpec, TaskSpec, validate
+from ocli.rows import is_data_file, read_rows
 
 Kind = Literal["models", "tasks", "recipes", "suites"]
 KINDS: tuple[Kind, ...] = ("models", "tasks", "recipes", "suites")
-DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".csv.gz", ".jsonl.gz")
 
 _PACKAGE = Path(__file__).parent
 # In a wheel the two folders lie inside the package (pyproject's force-include); in a checkout they are beside it.
@@ -49,10 +49,10 @@ def entries(kind: Kind) -> Iterator[Entry]:
         for path in sorted(_files(root, kind)):
             data = documents.read_quick(path)
             variants = data.get("variants") if kind == "models" else None
-            for name, extra in (variants or {path.stem: {}}).items():
-                if name not in seen:
+            for name, extra in (variants if isinstance(variants, dict) and variants else {path.stem: {}}).items():
+                if isinstance(name, str) and name not in seen:
                     seen.add(name)
-                    yield Entry(kind, name, path, merge(data, extra or {}))
+                    yield Entry(kind, name, path, merge(data, extra if isinstance(extra, dict) else {}))
 
 
 def _files(root: Path, kind: Kind) -> Iterator[Path]:
@@ -111,6 +111,8 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
 def _named(pairs: list[tuple[str, Any]], kind: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, spec in pairs:
+        if name in named and isinstance(spec, ModelSpec) and spec.engine == "replay":
+            name = slug(f"replay_{Path(str(spec.path)).stem}")
         if name in named and named[name] != spec:
             raise RecipeError(f"two {kind}s of this recipe are called {name!r}; give one of them another name")
         named[name] = spec
@@ -168,7 +170,7 @@ def load_tasks(item: str | dict[str, Any], over: dict[str, Any] | None = None) -
         name = str(item.get("name") or item.get("extends") or "task")
         data = {key: value for key, value in item.items() if key != "name"}
         return [(slug(name), _task(_extend(Document(Path(f"task {name}"), data), "tasks"), over))]
-    if item.endswith(DATA_SUFFIXES):
+    if is_data_file(item):
         return [_data_file_task(Path(item), over)]
     if not _is_file(item) and item not in {entry.name for entry in entries("tasks")}:
         suites = {entry.name: entry for entry in entries("suites")}
@@ -191,7 +193,6 @@ def _data_file_task(path: Path, over: dict[str, Any] | None) -> tuple[str, TaskS
     """Make a task of a user's own file: ``question,A,B,...,answer`` or ``question,answer``, no YAML needed."""
     if not path.is_file():
         raise NotFoundError(f"no data file {path} (working directory: {Path.cwd()})")
-    from ocli.rows import read_rows
 
     columns = list(next(iter(read_rows(path)), {}))
     letters = [name for name in columns if re.fullmatch(r"[A-J]", name)]
@@ -222,6 +223,9 @@ def read_document(kind: Kind, reference: str, seen: tuple[str, ...] = ()) -> Doc
     document = documents.read(path)
     variants = document.data.pop("variants", None)
     if variants:
+        if not isinstance(variants, dict) or not all(isinstance(extra, (dict, type(None))) for extra in variants.values()):
+            place = document.locate(("variants",))
+            raise RecipeError(f"{place}: variants: must be names, each with a mapping of what it changes")
         if variant is None:
             raise RecipeError(f"{path}: holds several models ({', '.join(variants)}); name one of them instead of the file")
         document = _take_variant(document, variants[variant] or {}, variant)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -157,7 +159,7 @@ def report(
         _show(summary)
     else:
         sys.stdout.write(writers[format](summary))
-    raise typer.Exit(INCOMPLETE if any(row.failed for row in summary.rows) else OK)
+    raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
 
 
 @app.command(name="list")
@@ -238,11 +240,12 @@ def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool) -> 
     try:
         run, outcome = infer_run(recipe, run, _say, debug)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever presses twice gets the advice once
         _say("interrupted; every reply so far is kept: run the same command with -r to go on")
         raise typer.Exit(INTERRUPTED) from None
     if outcome.kept:
         _say(f"{outcome.kept} replies were there already, {outcome.asked} asked now")
-    return run, outcome.failed
+    return run, outcome.failed + outcome.broken
 
 
 def _say(text: str) -> None:
@@ -276,7 +279,7 @@ def _with_timestamp(arguments: list[str]) -> list[str]:
     """Let ``-r`` take a timestamp or nothing: ``-r 20261121_093000`` becomes ``-r --timestamp 20261121_093000``."""
     changed: list[str] = []
     for argument in arguments:
-        if changed and changed[-1] in ("-r", "--resume") and argument[:8].isdigit():
+        if changed and changed[-1] in ("-r", "--resume") and re.fullmatch(r"latest|\d{8}_\d{6}(_\d+)?", argument):
             changed.append("--timestamp")
         changed.append(argument)
     return changed

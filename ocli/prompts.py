@@ -23,6 +23,8 @@ from ocli.errors import OcliError, PromptError, did_you_mean
 from ocli.types import Message
 
 BLOCKS = ("system", "user", "assistant")
+_NULL = "the row has no value (null) in a column that the prompt shows"
+
 Shot = tuple[str, str]
 """A worked example: what the user asks, what the assistant answers."""
 
@@ -40,15 +42,23 @@ def _environment_of(folders: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        finalize=_not_null,
     )
     environment.filters["fromjson"] = json.loads
     environment.filters["option_letters"] = option_letters
     return environment
 
 
+def _not_null(value: Any) -> Any:
+    """Refuse to write the word None where a row has no value."""
+    if value is None:
+        raise ValueError(_NULL)
+    return value
+
+
 def option_letters(row: Mapping[str, Any]) -> list[str]:
     """Return the letters A to J whose column a row fills in, up to the first one it does not."""
-    filled = (letter for letter in "ABCDEFGHIJ" if str(row.get(letter) or "").strip())
+    filled = (letter for letter in "ABCDEFGHIJ" if row.get(letter) is not None and str(row[letter]).strip())
     return [letter for position, letter in enumerate(filled) if letter == "ABCDEFGHIJ"[position]]
 
 
@@ -185,6 +195,8 @@ def _reason(error: Exception, values: Mapping[str, Any]) -> str:
         name = message.strip("'")
         hint = did_you_mean(name, values) if message.startswith("'") and name.isidentifier() else ""
         return f"{error.message}{hint}; the row has: {', '.join(map(str, values)) or '(nothing)'}"
+    if str(error) == _NULL:
+        return f"{_NULL}: {', '.join(name for name, value in values.items() if value is None)}"
     if isinstance(error, SecurityError):
         return f"not allowed in a prompt: {error}"
     return f"{type(error).__name__}: {error}"

@@ -23,6 +23,8 @@ CAPABILITIES = (
     "code", "instruction", "long_context", "safety", "chat",
 )  # fmt: skip
 
+RESULT_COLUMNS = {"id", "subset", "sample", "answer", "target", "score", "status", "groups", "key"}
+
 _SECRET = re.compile(r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{12,})")
 
 
@@ -40,15 +42,20 @@ class SamplingSpec(Strict):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=1)
     seed: int | None = None
-    stop: list[str] | None = None
+    stop: list[Annotated[str, Field(min_length=1)]] | None = None
 
     def over(self, below: SamplingSpec) -> SamplingSpec:
         """Lay this over ``below``: a value said here wins."""
         return SamplingSpec(**{**below.model_dump(exclude_none=True), **self.model_dump(exclude_none=True)})
 
-    def resolve(self) -> Sampling:
-        """Return the request's settings, with ocli's own defaults (greedy, 1024 tokens) for what nobody said."""
+    def resolve(self, generation_config: bool = False) -> Sampling:
+        """Return the request's settings, with ocli's own defaults (greedy, 1024 tokens) for what nobody said.
+
+        With ``generation_config`` an unsaid temperature is left to the model's repository.
+        """
         values = self.model_dump(exclude_none=True)
+        if generation_config:
+            values.setdefault("temperature", None)
         if "stop" in values:
             values["stop"] = tuple(values["stop"])
         return Sampling(**values)
@@ -111,6 +118,7 @@ class DataSpec(Strict):
     modelscope: str | None = None
     splits: Splits = Splits()
     subsets: dict[str, dict[str, Any]] = {}
+    only: list[str] | None = Field(None, min_length=1)
     header: list[str] | None = None
     fields: dict[str, str] = {}
 
@@ -127,7 +135,15 @@ class DataSpec(Strict):
             raise ValueError("says no source: give 'local', 'hub' or 'modelscope'")
         if self.hub and not self.hub_files:
             raise ValueError("'hub' needs 'hub_files', the pattern of its files")
+        for name in self.only or []:
+            if name not in self.subsets:
+                raise ValueError(f"only: there is no subset {name!r}{did_you_mean(name, self.subsets)}")
         return self
+
+    @property
+    def asked(self) -> list[str | None]:
+        """The subsets that are asked; ``[None]`` where there are none."""
+        return [name for name in self.subsets if self.only is None or name in self.only] or [None]
 
 
 class FewShot(Strict):
@@ -136,7 +152,7 @@ class FewShot(Strict):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
     count: int = Field(0, ge=0)
-    select: Literal["first", "random"] | list[int] = "first"
+    select: Literal["first", "random"] | list[Annotated[int, Field(ge=0)]] = "first"
     as_: Literal["turns", "text"] = Field("turns", alias="as")
 
     @model_validator(mode="before")
@@ -173,6 +189,9 @@ class TaskSpec(Strict):
         labels = [rule.label for rule in self.score]
         if len(set(labels)) < len(labels):
             raise ValueError(f"score: two rules are called the same ({', '.join(labels)}); give them a 'name'")
+        taken = set(labels) & RESULT_COLUMNS
+        if taken:
+            raise ValueError(f"score: a rule cannot be called {', '.join(sorted(taken))}: the results have a column of that name")
         if "target" not in self.data.fields:
             raise ValueError("data.fields must say what 'target' is")
         return self
@@ -261,7 +280,9 @@ class Recipe(Settings):
 
 def validate(document: Document, schema: type[Strict]) -> Any:
     """Check a document against a schema; raise one RecipeError with every problem, a line each."""
-    problems = [f"{document.locate(loc)}: {text}" for loc, text in _secrets(document.data, ())]
+    problems = []
+    if schema in (ModelSpec, RecipeSpec):  # where a key could be meant; a task may well have a field called "key"
+        problems = [f"{document.locate(loc)}: {text}" for loc, text in _secrets(document.data, ())]
     try:
         spec = schema.model_validate(document.data)
     except ValidationError as error:
@@ -277,7 +298,8 @@ def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
     if isinstance(value, dict):
         names = ("api_key", "key", "token", "password")
         found = [((*loc, key), advice) for key in value if key in names and isinstance(value[key], str)]
-        return found + [hit for key, child in value.items() for hit in _secrets(child, (*loc, key))]
+        inside = [(key, child) for key, child in value.items() if key not in ("task", "tasks")]
+        return found + [hit for key, child in inside for hit in _secrets(child, (*loc, key))]
     if isinstance(value, list):
         return [hit for index, child in enumerate(value) for hit in _secrets(child, (*loc, index))]
     return [(loc, advice)] if isinstance(value, str) and _SECRET.search(value) else []

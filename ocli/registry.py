@@ -42,11 +42,15 @@ class Registry:
             near = did_you_mean(name, self._functions)
             raise RecipeError(f"unknown {self.kind} {name!r}{near} (there are: {', '.join(self.names())})")
         function = self._functions[name]
-        known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = [p.name for p in keywords]
         for option in options:
             if option not in known:
                 near = did_you_mean(option, known)
                 raise RecipeError(f"{self.kind} {name!r} has no option {option!r}{near} (it has: {known})")
+        for parameter in keywords:
+            if parameter.default is parameter.empty and parameter.name not in options:
+                raise RecipeError(f"{self.kind} {name!r} needs the option {parameter.name!r}")
         return function
 
     def _load(self) -> None:

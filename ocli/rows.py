@@ -25,6 +25,17 @@ _COMPRESSED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz
 csv.field_size_limit(1 << 30)
 
 
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+def is_data_file(name: str) -> bool:
+    """Tell from its name whether a file holds rows."""
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes = suffixes[:-1]
+    return bool(suffixes) and suffixes[-1] in SUFFIXES
+
+
 def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
     """Read all rows of a file; ``header`` names the columns of a CSV that has no header line."""
     try:
@@ -36,7 +47,7 @@ def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
 
 def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[Row]:
     """Parse a file's bytes; the format is told by the name's suffix (``val.csv``, ``test.jsonl.gz``, ...)."""
-    suffixes = Path(name).suffixes
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         try:
             raw = _COMPRESSED[suffixes[-1]](raw)
@@ -76,6 +87,9 @@ def _csv(name: str, text: str, delimiter: str, header: list[str] | None) -> list
                 continue
             if columns is None:
                 columns = [cell.strip() for cell in cells]
+                twice = sorted({column for column in columns if columns.count(column) > 1})
+                if twice:
+                    raise DataError(f"{name}:1: two columns are called {', '.join(map(repr, twice))}; rename one of them")
                 continue
             if len(cells) != len(columns):
                 raise DataError(

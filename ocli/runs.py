@@ -183,27 +183,32 @@ class Predictions:
             self._file.truncate(size)
 
 
-def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> set[str]:
-    """Reduce a predictions file to its good replies; return which of the ``planned`` requests ((id, sample) -> key) have one.
+def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> tuple[set[tuple[str, int]], int]:
+    """Reduce a predictions file to the good replies of ``planned`` requests ((id, sample) -> key).
 
-    Torn lines, failed requests, duplicates and replies to a prompt that has changed since are dropped, so that they are
-    asked again; replies to items that are not planned this time (a smaller ``--limit``) stay for another time. The file is
-    replaced only when something is dropped. Returns ``id#sample`` of what is answered.
+    Torn lines, failed requests and duplicates are dropped; good replies to a question that has changed since are moved to
+    ``<file>.old``; those to items that are not planned this time stay for another time. The file is replaced only when
+    something leaves it. Returns what need not be asked again, and how many replies were moved.
     """
-    if not path.is_file():
-        return set()
-    kept: set[str] = set()
+    kept: set[tuple[str, int]] = set()
     dropped: set[int] = set()
-    for number, (_, row) in enumerate(_lines(path)):
-        item = f"{row.get('id')}#{row.get('sample')}" if row else ""
-        wanted = planned.get((row.get("id", ""), row.get("sample", 0))) if row else None
-        if row is None or row.get("error") or item in kept or wanted not in (None, row.get("key")):
+    stale: list[bytes] = []
+    for number, (line, row) in enumerate(_lines(path)):
+        item = (str(row.get("id")), int(row.get("sample") or 0)) if row else ("", 0)
+        wanted = planned.get(item)
+        if row is None or row.get("error") or item in kept:
             dropped.add(number)
+        elif wanted not in (None, row.get("key")):
+            dropped.add(number)
+            stale.append(line)
         elif wanted:
             kept.add(item)
+    if stale:
+        old = path.with_name(f"{path.name}.old")
+        write_whole(old, [*(line for line, _ in (_lines(old) if old.is_file() else [])), *stale])
     if dropped:
         write_whole(path, (line for number, (line, _) in enumerate(_lines(path)) if number not in dropped))
-    return kept
+    return kept, len(stale)
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:

@@ -6,14 +6,15 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
-from ocli.errors import RunError
+from ocli.errors import RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
-from ocli.plan import Item, TaskPlan
+from ocli.plan import TaskPlan
 from ocli.recipe import TaskSpec
 from ocli.registry import extractor, metric
 
@@ -40,26 +41,17 @@ NOT_ASKED = "not answered yet"
 
 def items_frame(plan: TaskPlan) -> pl.DataFrame:
     """Return what scoring needs of the items, one row each, in the data's order."""
-    items, names = plan.items, plan.spec.groups
+    items = plan.items
     return pl.DataFrame(
         {
             "id": [item.id for item in items],
             "subset": [item.subset for item in items],
-            "groups": [_groups(item, names) for item in items],
+            "groups": [list(item.groups) for item in items],
             "choices": [list(item.choices) for item in items],
             "target": [item.target for item in items],
         },
         schema=ITEM_SCHEMA,
     )
-
-
-def _groups(item: Item, names: Sequence[str]) -> list[str]:
-    """Collect the groups an item is averaged in: each named field holds one group or a list of them."""
-    groups: list[str] = []
-    for name in names:
-        value = item.values.get(name)
-        groups += [str(part) for part in value] if isinstance(value, list) else [str(value)] if value is not None else []
-    return groups
 
 
 def read_replies(path: Path) -> pl.DataFrame:
@@ -149,6 +141,27 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
         .otherwise(pl.lit("ok"))
     )
     return frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"), **columns)
+
+
+def find_rules(task: TaskSpec) -> None:
+    """Raise RecipeError when a rule names an extractor, a metric or an option that does not exist."""
+    for rule in task.score:
+        extractor.get(rule.extract.name, rule.extract.options)
+        metric.get(rule.metric.name, rule.metric.options)
+
+
+def check_rules(plan: TaskPlan) -> None:
+    """Score silence once for each set of choices, so that a rule's mistake shows before a model is asked."""
+    first = {item.choices: item for item in reversed(plan.items)}
+    for item in first.values():
+        one = items_frame(replace(plan, items=[item]))
+        silence = {"key": "", "id": item.id, "sample": 0, "text": "", "finish_reason": "stop", "error": None}
+        try:
+            score_replies(one, pl.DataFrame([silence], schema=REPLY_SCHEMA), plan.spec)
+        except RecipeError as error:
+            raise RecipeError(f"{plan.name}: {error} (row {item.id})") from None
+        except (pl.exceptions.PolarsError, TypeError) as error:
+            raise RecipeError(f"{plan.name}: score: a rule cannot be used: {str(error).splitlines()[0]}") from None
 
 
 class RunningScore:

@@ -72,7 +72,7 @@ def macro_mean(strata: Sequence[Stratum], binary: bool) -> Estimate:
     stderr = math.sqrt(variance) if total > 1 else None
     if binary:
         spread = mean * (1 - mean)
-        effective = spread / variance if variance > 0 and k > 1 else float(total)
+        effective = min(float(total), spread / variance) if variance > 0 and k > 1 else float(total)
         low, high = wilson(min(1.0, max(0.0, mean)), effective)
     else:
         reach = Z95 * (stderr or 0.0)

@@ -17,9 +17,12 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. ``max_tokens`` counts new tokens; ``None`` leaves a value to the engine."""
+    """How a reply is drawn. ``max_tokens`` counts new tokens; ``None`` leaves a value to the engine.
 
-    temperature: float = 0.0
+    ``temperature`` is ``None`` only where the model's own ``generation_config`` is to decide.
+    """
+
+    temperature: float | None = 0.0
     max_tokens: int = 1024
     top_p: float | None = None
     top_k: int | None = None

@@ -206,7 +206,7 @@ def test_first_pattern_that_exists_is_read_and_wildcards_join_files(ocli: Ocli, 
     for split in ("val", "dev"):
         for subset in ("law", "art"):
             for part in range(3):
-                write(f"d/{split}/{subset}-{part}.csv", f"question,answer\n{part}?,{part}\n")
+                write(f"d/{split}/{subset}-{part}.csv", f"question,answer\n{split} {part}?,{part}\n")
     done = ocli("infer", "-m", "echo", "-t", "t.yaml", "--data-dir", "d")
     assert done.rc == 0, done.err
     assert len((done.run / "predictions/echo/t.jsonl").read_text().splitlines()) == 6

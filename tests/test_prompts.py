@@ -306,9 +306,9 @@ def test_limit_asks_the_same_whatever_else_is_asked(ocli: Ocli, write: Write) ->
 def test_key_depends_on_what_decides_the_reply_and_on_nothing_else(write: Write) -> None:
     planned = plan(task(write))
 
-    def keys(chat: bool = True, sampling: SamplingSpec | None = None, **model: Any) -> list[str]:
+    def keys(chat: bool = True, sampling: SamplingSpec | None = None, identity: tuple[str, ...] = (), **model: Any) -> list[str]:
         spec = ModelSpec(engine="echo", **model)
-        return [request.key for request in planned.requests(spec, chat, sampling or SamplingSpec())]
+        return [request.key for request in planned.requests(spec, chat, sampling or SamplingSpec(), identity)]
 
     usual = keys()
     assert len(set(usual)) == len(usual) == 100
@@ -316,14 +316,14 @@ def test_key_depends_on_what_decides_the_reply_and_on_nothing_else(write: Write)
     assert usual == keys(sampling=SamplingSpec(temperature=0))
     for other in (
         keys(chat=False),
-        keys(path="x"),
-        keys(revision="x"),
+        keys(identity=("another model",)),
         keys(system="x"),
         keys(sampling=SamplingSpec(max_tokens=3)),
         keys(sampling=SamplingSpec(seed=3)),
         keys(sampling=SamplingSpec(stop=["x"])),
     ):
         assert not set(other) & set(usual)
+    assert [key[8:] for key in keys(identity=("another model",))] == [key[8:] for key in usual]
 
 
 def test_recipes_sampling_lies_over_the_models_and_that_over_the_tasks(write: Write) -> None:

@@ -286,8 +286,8 @@ def test_good_file_is_not_written_anew(write: Write) -> None:
     line = json.dumps({"key": "k", "id": "0", "sample": 0, "error": None}) + "\n"
     path = write("p.jsonl", line)
     before = path.stat()
-    assert keep_valid(path, {("0", 0): "k"}) == {"0#0"}
+    assert keep_valid(path, {("0", 0): "k"}) == ({("0", 0)}, 0)
     assert path.stat().st_ino == before.st_ino
-    assert keep_valid(path, {("0", 0): "other"}) == set()
+    assert keep_valid(path, {("0", 0): "other"}) == (set(), 1)
     assert path.read_bytes() == b""
-    assert keep_valid(Path("none.jsonl"), {}) == set()
+    assert Path("p.jsonl.old").read_text(encoding="utf-8") == line

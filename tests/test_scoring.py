@@ -147,7 +147,14 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
     }
     frame = pl.DataFrame(
         [
-            {"id": name, "subset": name, "groups": fields["group"], "score": subjects[f"ceval-{name}"] / 100, "status": "ok"}
+            {
+                "id": name,
+                "subset": name,
+                "groups": fields["group"],
+                "score": subjects[f"ceval-{name}"] / 100,
+                "status": "ok",
+                "answer": "A",
+            }
             for name, fields in CEVAL.data.subsets.items()
         ]
     )
@@ -163,7 +170,14 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
 
 def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
     frame = pl.DataFrame(
-        {"id": ["a", "b"], "subset": ["x", "y"], "groups": [["g"], ["g"]], "score": [1.0, None], "status": ["ok", "failed"]}
+        {
+            "id": ["a", "b"],
+            "subset": ["x", "y"],
+            "groups": [["g"], ["g"]],
+            "score": [1.0, None],
+            "status": ["ok", "failed"],
+            "answer": ["A", None],
+        }
     )
     row = RowMaker("m", "t", "abc123", "gen", "accuracy", True, True).mean("t", cells_of(frame, "score"))
     assert (row.score, row.n, row.failed, row.subsets) == (100.0, 1, 1, [1, 2])

@@ -26,12 +26,16 @@ TASKS = [entry.name for entry in catalog.entries("tasks")]
 MODEL = ModelSpec(engine="echo")
 
 
-def on_rows(name: str, path: Path) -> TaskPlan:
-    """Plan a task on one file of rows: its first subset, and as many examples as there are rows for."""
+def on_rows(name: str, path: Path, folder: Path) -> TaskPlan:
+    """Plan a task on one file of rows: its first subset, with the file's last rows as examples."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    (folder / "test.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "fewshot.jsonl").write_text("\n".join(reversed(lines)), encoding="utf-8")
     [(_, spec)] = catalog.load_tasks(name)
     subsets = dict(list(spec.data.subsets.items())[:1])
-    splits = spec.data.splits.model_copy(update={"fewshot": "rows" if spec.fewshot.count else None})
-    data = spec.data.model_copy(update={"local": [str(path)], "hub": None, "subsets": subsets, "splits": splits})
+    splits = spec.data.splits.model_copy(update={"test": "test", "fewshot": "fewshot"})
+    local = [str(folder / "{split}.jsonl")]
+    data = spec.data.model_copy(update={"local": local, "hub": None, "subsets": subsets, "splits": splits})
     fewshot = spec.fewshot.model_copy(update={"count": min(spec.fewshot.count, 2)})
     return plan(name, spec.model_copy(update={"data": data, "fewshot": fewshot}))
 
@@ -70,8 +74,8 @@ def check_oracle_and_silence(task: TaskPlan) -> None:
 
 
 @pytest.fixture(params=TASKS)
-def task(request: pytest.FixtureRequest) -> TaskPlan:
-    return on_rows(request.param, HERE / "data" / f"{request.param}.jsonl")
+def task(request: pytest.FixtureRequest, tmp_path: Path) -> TaskPlan:
+    return on_rows(request.param, HERE / "data" / f"{request.param}.jsonl", tmp_path)
 
 
 def test_prompt_is_the_golden_one(task: TaskPlan) -> None:

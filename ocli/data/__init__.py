@@ -39,7 +39,7 @@ def load(name: str, task: TaskSpec, data_dir: str | None, offline: bool) -> Task
     data = TaskData()
     for role, split in splits.items():
         rows_of: dict[str | None, list[Row]] = getattr(data, role)
-        for subset in spec.subsets or [None]:
+        for subset in spec.asked:
             rows_of[subset], data.origin[split] = _read(name, spec, split, subset, sources)
     return data
 

@@ -28,10 +28,15 @@ class Engine(Protocol):
     """Whether requests are rendered as turns (a chat model) or as one text (a base model)."""
     concurrency: int
     """How many requests are worth keeping in flight."""
+    identity: list[Any]
+    """What decides a reply beside the prompt and its sampling (model, revision, dtype, ...): part of a request's key."""
     record: dict[str, Any]
     """What was decided while starting: chat template, context length, neutralised settings."""
 
     def __init__(self, spec: ModelSpec) -> None: ...
+
+    def check(self, tasks: list[str]) -> None:
+        """Raise EngineError when these tasks cannot be asked; called before anything is loaded."""
 
     async def start(self) -> None:
         """Load the model or reach the server; raise EngineError when that cannot be done."""

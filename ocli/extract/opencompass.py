@@ -6,11 +6,20 @@ raw reply, thoughts included, as OpenCompass does; where it returns an empty str
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.errors import RecipeError
 from ocli.registry import extractor
+
+
+def _has_group(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups > 0
+    except re.error:  # Rust's syntax, or a mistake that polars will name
+        return True
 
 
 @extractor
@@ -29,5 +38,7 @@ def match_answer(text: pl.Expr, choices: Sequence[str], *, pattern: str) -> pl.E
 
     The pattern is a Rust regular expression: Python's syntax without look-around and backreferences.
     """
+    if not isinstance(pattern, str) or not _has_group(pattern):
+        raise RecipeError(f"match_answer: the pattern {pattern!r} must be a text with one group (...): the answer")
     answer = text.str.extract(pattern, 1)
     return pl.when(answer != "").then(answer)

@@ -49,6 +49,11 @@ class SummaryRow:
     subsets: list[int] | None = None
     headline: bool = True
 
+    @property
+    def is_task_mean(self) -> bool:
+        """Whether this is a task's own number by one of its rules: over all subsets, and macro where there are any."""
+        return self.subset is None and self.group is None and self.average != "micro"
+
 
 @dataclass
 class Summary:
@@ -60,10 +65,12 @@ class Summary:
     rows: list[SummaryRow] = field(default_factory=list)
     partial: dict[str, str] = field(default_factory=dict)
     """Tasks of which only a part was asked: ``50 of 1346 items``."""
+    unasked: list[str] = field(default_factory=list)
+    """``model, task`` pairs that have no reply at all, because the model could not be asked."""
 
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
-        data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial}
+        data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial, "unasked": self.unasked}
         return json.dumps({**data, "rows": [asdict(row) for row in self.rows]}, ensure_ascii=False, indent=1) + "\n"
 
 
@@ -88,6 +95,9 @@ def summarise(run: Run) -> Summary:
     for model in recipe.models:
         for name, task in recipe.tasks.items():
             path = run.results(model, name)
+            if not run.items(model, name).is_file():
+                summary.unasked.append(f"{model}, {name}")
+                continue
             if not path.is_file() or _older(path, run.predictions(model, name)):
                 raise RunError(f"{run.path}: not every reply of {model}/{name} is scored yet; run: ocli score {run.path}")
             try:
@@ -113,12 +123,18 @@ def combine(summaries: Sequence[Summary]) -> Summary:
         whole.models += label.values()
         whole.rows += [SummaryRow(**{**asdict(row), "model": label[row.model]}) for row in summary.rows]
         whole.partial |= summary.partial
+        whole.unasked += summary.unasked
     return whole
 
 
 def _partial(recipe: Recipe) -> dict[str, str]:
-    tasks = recipe.record.get("tasks", {})
-    return {name: f"{part['asked']} of {part['of']} items" for name, part in tasks.items() if part["asked"] < part["of"]}
+    parts: dict[str, list[str]] = {}
+    for name, task in recipe.record.get("tasks", {}).items():
+        if "subsets" in task:
+            parts.setdefault(name, []).append(f"{task['subsets'][0]} of {task['subsets'][1]} subsets")
+        if task["asked"] < task["of"]:
+            parts.setdefault(name, []).append(f"{task['asked']} of {task['of']} items")
+    return {name: ", ".join(words) for name, words in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -143,20 +159,22 @@ def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataF
         for group in sorted({group for groups in results["groups"].unique().to_list() for group in groups}):
             members = results.filter(pl.col("groups").list.contains(group))
             yield make.mean(f"{label}-{group}", cells_of(members, column), group=f"{label}-{group}")
+        yield make.mean(name, cells)
         if len(cells) > 1:
             yield make.micro(name, results, column)
-        yield make.mean(name, cells)
 
 
 def cells_of(results: pl.DataFrame, column: str) -> list[Cell]:
     """Count and sum the scores of each subset under one rule."""
-    status = pl.col("status")
-    score = pl.col(column)
+    status, score = pl.col("status"), pl.col(column)
+    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
+    unanswered = pl.col("answer").is_null() & (status != "failed")
     grouped = results.group_by("subset", maintain_order=True).agg(
         score.count().alias("n"),
         score.sum().alias("total"),
         (score**2).sum().alias("squares"),
-        *((status == word).sum().alias(word) for word in ("unanswered", "truncated", "failed")),
+        unanswered.sum().alias("unanswered"),
+        *((status == word).sum().alias(word) for word in ("truncated", "failed")),
     )
     return [
         Cell(

@@ -22,7 +22,7 @@ def score(run: Run, say: Say) -> int:
         for name, task in recipe.tasks.items():
             if not run.items(model, name).is_file():
                 run.log("score", f"{model}/{name}: nothing was asked")
-                say(f"{model}/{name}: nothing was asked yet; 'ocli infer ... -r' goes on")
+                say(f"{model}, {name}: nothing was asked yet; the same command with -r goes on")
                 unscored += 1
                 continue
             try:

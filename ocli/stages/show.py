@@ -11,15 +11,16 @@ from ocli import catalog, documents
 from ocli.errors import NotFoundError, OcliError, did_you_mean
 from ocli.plan import plan_task, version
 from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.rows import is_data_file
 
 
 def show_name(name: str, row: int, model: str | None, data_dir: str | None, offline: bool) -> Iterator[str]:
     """Yield the lines that describe a name, whatever kind it is."""
     kinds = [kind for kind in catalog.KINDS if name in {entry.name for entry in catalog.entries(kind)}]
-    if name.endswith(catalog.DATA_SUFFIXES) or "tasks" in kinds:
+    if is_data_file(name) or "tasks" in kinds:
         [(task, spec)] = catalog.load_tasks(name)
         yield from _task(task, spec, row, model, data_dir, offline)
-    elif "models" in kinds:
+    elif "models" in kinds or name.partition(":")[2]:
         yield from _yaml(catalog.load_model(name)[1])
     elif kinds:
         yield catalog.find(kinds[0], name).path.read_text(encoding="utf-8").rstrip()
@@ -52,8 +53,8 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
         raise OcliError(f"{name}: has no item {row}; it has {len(plan.items)} (0 to {len(plan.items) - 1})")
     chat = model_spec.chat is not False
     request = list(plan.requests(model_spec, chat, SamplingSpec()))[row]
-    model_kind = "chat" if chat else "base"
-    yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {model_kind} model"
+    kind = "chat model: its turns before the model's own chat template" if chat else "base model"
+    yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {kind}"
     yield f"right answer: {request.oracle!r}"
     for message in request.messages or ():
         yield f"\n--- {message['role']}\n{message['content']}"

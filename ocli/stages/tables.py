@@ -55,10 +55,9 @@ def to_rich(summary: Summary) -> Table:
         table.add_column(Text(model), justify="right", no_wrap=True)
     for head, cells in _lines(summary):
         row = next(iter(cells.values()))
-        is_mean = row.subset is None and row.group is None and row.average != "micro" and row.headline
         texts = [Text(part) for part in head]
         scores = [Text(_number(cells.get(model))) for model in summary.models]
-        table.add_row(*texts, *scores, style="bold" if is_mean else "")
+        table.add_row(*texts, *scores, style="bold" if row.is_task_mean and row.headline else "")
     return table
 
 
@@ -66,8 +65,9 @@ def notes(summary: Summary) -> list[str]:
     """Say of each task's score how many items it is over, how sure it is, and what went wrong on the way."""
     lines = [f"PARTIAL: {name} was asked {part} only" for name, part in summary.partial.items()]
     for row in summary.rows:
-        if row.headline and row.subset is None and row.group is None and row.average != "micro":
+        if row.headline and row.is_task_mean:
             lines.append(_note(row))
+    lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
     return lines
 
 
@@ -90,7 +90,7 @@ def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, 
     """Line the models up: subsets, then groups, then the task's means, further rules as their mean alone."""
     lines: dict[tuple[str, str, str, str], dict[str, SummaryRow]] = {}
     for row in summary.rows:
-        if row.headline or (row.subset is None and row.group is None and row.average != "micro"):
+        if row.headline or row.is_task_mean:
             lines.setdefault((row.dataset, row.version, row.metric, row.mode), {})[row.model] = row
     return sorted(lines.items(), key=lambda line: _rank(line[1], summary))
 
@@ -98,8 +98,9 @@ def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, 
 def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int]:
     row = next(iter(cells.values()))
     tasks = list(dict.fromkeys(item.task for item in summary.rows))
-    kind = 0 if row.subset is not None else 1 if row.group is not None else 2 if not row.headline or row.average == "micro" else 3
-    return tasks.index(row.task), kind
+    if row.subset is not None or row.group is not None:
+        return tasks.index(row.task), 0 if row.group is None else 1
+    return tasks.index(row.task), 3 if row.is_task_mean and row.headline else 2
 
 
 def _number(row: SummaryRow | None) -> str:

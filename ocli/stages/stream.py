@@ -1,0 +1,78 @@
+"""The requests of one model on their way: bounded in flight, every reply in its file before the next one is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from ocli.engines import Engine
+from ocli.errors import EngineError, OcliError
+from ocli.plan import TaskPlan
+from ocli.runs import Predictions, Run, to_line
+from ocli.scoring import RunningScore
+from ocli.stages.progress import Progress, Screen
+from ocli.types import Reply, Request
+
+HOPELESS = 32
+"""When the first so many replies are all the same failure, the run is stopped: the rest would fail too, and may cost money."""
+
+
+class Stream:
+    """Asks the requests of all tasks and writes each reply the moment it arrives."""
+
+    def __init__(self, model: str, run: Run, plans: list[TaskPlan], kept: int, screen: Screen, debug: bool) -> None:
+        self.asked = 0
+        self._debug = debug
+        self._first_errors: set[str | None] = set()
+        self._running = RunningScore(plans)
+        self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
+        self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen)
+
+    async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
+        """Answer all requests with as many workers as the engine can use."""
+        try:
+            with self.progress:
+                ticker = asyncio.create_task(self._tick())
+                workers = [asyncio.create_task(self._work(engine, requests)) for _ in range(engine.concurrency)]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for task in (ticker, *workers):
+                        task.cancel()
+                    await asyncio.gather(ticker, *workers, return_exceptions=True)
+        finally:
+            for file in self._files.values():
+                file.close()
+
+    async def _tick(self) -> None:
+        while True:  # the clock and the rates go on while nothing arrives
+            await asyncio.sleep(0.5)
+            self.progress.tick()
+
+    async def _work(self, engine: Engine, requests: Iterator[Request]) -> None:
+        # All workers pull from one iterator: what is rendered is what is in flight, and no more.
+        for request in requests:
+            reply = await self._ask(engine, request)
+            self._files[request.task].append(to_line(request, reply))
+            self.asked += 1
+            if reply.error is None:
+                self._running.add(request.task, request.id, reply.text)
+            self.progress.add(reply)
+            self._give_up_if_hopeless(reply)
+
+    def _give_up_if_hopeless(self, reply: Reply) -> None:
+        if self.asked <= HOPELESS:
+            self._first_errors.add(reply.error)
+        if self.asked == HOPELESS and len(self._first_errors) == 1 and reply.error is not None:
+            raise EngineError(f"the first {HOPELESS} requests all failed in the same way, so the run was stopped: {reply.error}")
+
+    async def _ask(self, engine: Engine, request: Request) -> Reply:
+        """The request boundary: one request's failure is its own reply; only what the user must mend goes further."""
+        try:
+            return await engine.generate(request)
+        except OcliError:
+            raise
+        except Exception as error:
+            if self._debug:
+                raise
+            return Reply(error=f"{type(error).__name__}: {error}")
