@@ -11,15 +11,20 @@ from ocli.errors import EngineError
 from ocli.types import Request
 
 
+class UnaskableError(ValueError):
+    """One item's prompt that this model cannot be asked: the item's own failure, never the run's."""
+
+
 class Encoder:
     """Turns requests into token ids with one tokenizer.
 
     ``prefix`` is what the tokenizer puts before plain text (usually BOS, often nothing). It stands at the start of every
-    prompt exactly once, whether or not the chat template writes it too.
+    prompt exactly once, whether or not the chat template writes it too. ``context`` is the longest that prompt and reply can be.
     """
 
-    def __init__(self, tokenizer: Any, chat: bool | None, path: str) -> None:
+    def __init__(self, tokenizer: Any, chat: bool | None, path: str, context: int | None = None) -> None:
         self.tokenizer = tokenizer
+        self.context = context
         has_template = bool(getattr(tokenizer, "chat_template", None))
         if chat and not has_template:
             raise EngineError(
@@ -35,14 +40,22 @@ class Encoder:
         self.prefix: list[int] = full[:end]
 
     def encode(self, request: Request) -> list[int]:
-        """Return the token ids of a request's prompt."""
-        if request.messages is None:
-            return self._ids(request.prompt or "")
+        """Return the token ids of a request's prompt; raise UnaskableError when this model cannot be asked it."""
+        ids = self._ids(request.prompt or "" if request.messages is None else self._render(request))
+        if not ids:
+            raise UnaskableError("the prompt has no tokens")
+        if self.context is not None and len(ids) >= self.context:
+            raise UnaskableError(
+                f"the prompt has {len(ids)} tokens, the model's context {self.context}; nothing is cut silently"
+            )
+        return ids
+
+    def _render(self, request: Request) -> str:
+        turns = list(request.messages or ())
         try:
-            text = self.tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         except Exception as error:  # noqa: BLE001 - templates raise what they like; it is about this prompt's turns
-            raise EngineError(f"the model's chat template refuses the turns of item {request.id}: {error}") from None
-        return self._ids(text)
+            raise UnaskableError(f"the model's chat template refuses the turns of item {request.id}: {error}") from None
 
     def _ids(self, text: str) -> list[int]:
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,14 +23,17 @@ EXTRAS = {"vllm": "[vllm]", "torch": "[hf]", "transformers": "[hf]"}
 
 
 class Engine(Protocol):
-    """What every engine offers. ``chat`` and ``record`` are known after ``start``."""
+    """What every engine offers. ``chat``, ``concurrency``, ``identity`` and ``record`` are known after ``start``."""
 
     chat: bool
     """Whether requests are rendered as turns (a chat model) or as one text (a base model)."""
     concurrency: int
     """How many requests are worth keeping in flight."""
     identity: list[Any]
-    """What decides a reply beside the prompt and its sampling (model, revision, dtype, ...): part of a request's key."""
+    """What decides a reply beside the prompt and its sampling (model, revision, dtype, ...): part of a request's key.
+
+    Batch sizes, devices and parallelism are not in it: a run goes on elsewhere with the replies it has.
+    """
     record: dict[str, Any]
     """What was decided while starting: chat template, context length, neutralised settings."""
 
@@ -78,3 +82,18 @@ def refuse_unknown(args: dict[str, Any], known: list[str], engine: str) -> None:
         if name not in known:
             hint = did_you_mean(name, known) or (f" (it has: {', '.join(known)})" if len(known) < 20 else "")
             raise EngineError(f"args.{name}: the {engine} engine has no such argument{hint}")
+
+
+def number(args: dict[str, Any], name: str, default: float, least: float = 0, whole: bool = True) -> float:
+    """Return a number among the engine's arguments; raise EngineError on anything else, which a recipe can well hold."""
+    value = args.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value >= least:
+        kind = "a whole number" if whole else "a number"
+        raise EngineError(f"args.{name} must be {kind} of at least {least:g}, not {value!r}")
+    return value
+
+
+def chosen(args: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of these names as JSON can hold them, in one order: what of ``args`` decides a reply."""
+    picked: dict[str, Any] = json.loads(json.dumps({name: args[name] for name in names if name in args}, default=str))
+    return dict(sorted(picked.items()))

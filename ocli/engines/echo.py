@@ -11,7 +11,7 @@ import asyncio
 import zlib
 from typing import Any
 
-from ocli.engines import refuse_unknown
+from ocli.engines import number, refuse_unknown
 from ocli.recipe import ModelSpec
 from ocli.types import Reply, Request, Usage
 
@@ -23,10 +23,14 @@ class Engine:
         refuse_unknown(spec.args, ["delay", "fail_every"], "echo")
         self.says = spec.path
         self.chat = spec.chat is not False
-        self.delay = float(spec.args.get("delay", 0))
-        self.fail_every = int(spec.args.get("fail_every", 0))
+        self.delay = float(number(spec.args, "delay", 0, whole=False))
+        self.fail_every = int(number(spec.args, "fail_every", 0))
         self.concurrency = spec.concurrency or 64
+        self.identity: list[Any] = ["echo", spec.path, self.chat]
         self.record: dict[str, Any] = {}
+
+    def check(self, tasks: list[str]) -> None:
+        """Any task can be asked."""
 
     async def start(self) -> None:
         """Nothing to load."""

@@ -80,8 +80,8 @@ def encode(tokenizer: Tokenizer, documents: list[corpus.Pieces]) -> list[tuple[l
 class Curriculum:
     """Which documents to read: the next stage begins once nearly all letters of this one are right.
 
-    It cannot be skipped: fed with everything at once, nano learns facts and sums and still has no letter
-    right after twenty million tokens.
+    It cannot be skipped: without the first stages nano learns facts and sums, but after twenty million
+    tokens still has only one letter in four right.
     """
 
     def __init__(self) -> None:
