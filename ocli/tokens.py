@@ -45,9 +45,7 @@ class Encoder:
         if not ids:
             raise UnaskableError("the prompt has no tokens")
         if self.context is not None and len(ids) >= self.context:
-            raise UnaskableError(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context}; nothing is cut silently"
-            )
+            raise UnaskableError(f"the prompt has {len(ids)} tokens, the model's context {self.context}; nothing is cut silently")
         return ids
 
     def _render(self, request: Request) -> str:

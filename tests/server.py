@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, Any]
+"""A status and a body: a string is sent as an HTML page, anything else as JSON."""
 Decide = Callable[[str, dict[str, Any]], Answer]
 
 
@@ -21,12 +22,12 @@ class Server:
         self.seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
 
 
-def chat_answer(text: str | None, **message: Any) -> Answer:
+def chat_answer(text: Any, **message: Any) -> Answer:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text, **message}}
     return 200, _completion("chat.completion", choice)
 
 
-def text_answer(text: str) -> Answer:
+def text_answer(text: Any) -> Answer:
     return 200, _completion("text_completion", {"index": 0, "finish_reason": "length", "text": text})
 
 
@@ -36,14 +37,15 @@ def _completion(kind: str, choice: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(decide: Decide, models: tuple[str, ...] = ("served",)) -> Iterator[Server]:
-    """Serve on a free port of the loopback interface while the block runs."""
+def serving(decide: Decide, models: tuple[str, ...] = ("served",), listing: Any = None) -> Iterator[Server]:
+    """Serve on a free port of the loopback interface while the block runs; ``listing`` is sent in place of the models."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.answer(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
+            models_list = {"object": "list", "data": [{"id": name, "object": "model"} for name in models]}
+            self.answer(200, models_list if listing is None else listing)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -51,10 +53,11 @@ def serving(decide: Decide, models: tuple[str, ...] = ("served",)) -> Iterator[S
             server.seen.append((self.path, body, headers))
             self.answer(*decide(self.path, body))
 
-        def answer(self, status: int, body: dict[str, Any]) -> None:
-            content = json.dumps(body).encode()
+        def answer(self, status: int, body: Any) -> None:
+            page = isinstance(body, str)
+            content = body.encode() if page else json.dumps(body).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/html" if page else "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

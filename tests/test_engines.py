@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,12 @@ from ocli.types import Message, Reply, Request, Sampling
 TURNS: tuple[Message, ...] = ({"role": "user", "content": "1 + 1 = ?"},)
 
 
+def key(item: str, model: str = "a" * 8) -> str:
+    return model + hashlib.sha256(item.encode()).hexdigest()[:24]
+
+
 def request(item: str = "0", messages: tuple[Message, ...] | None = TURNS, prompt: str | None = None, **sampling: Any) -> Request:
-    return Request(f"key-{item}", "task", item, None, 0, Sampling(**sampling), messages, prompt, oracle="2")
+    return Request(key(item), "task", item, None, 0, Sampling(**sampling), messages, prompt, oracle="2")
 
 
 def spec(**values: Any) -> ModelSpec:
@@ -54,7 +60,7 @@ def test_unknown_engine_argument_is_refused_with_the_nearest_one() -> None:
 def test_replay_finds_replies_by_key_by_id_and_by_sample(tmp_path: Path) -> None:
     lines = [
         {"id": "0", "text": "A"},
-        {"key": "key-1", "text": "B"},
+        {"key": key("1", model="b" * 8), "text": "B"},
         {"id": "2", "texts": ["C"]},
         {"id": "3", "text": "", "error": "boom"},
     ]
@@ -70,11 +76,88 @@ def test_replay_of_a_folder_takes_the_tasks_own_file(tmp_path: Path) -> None:
     assert reply.text == "yes"
 
 
-@pytest.mark.parametrize(("line", "message"), [('{"id": "0"}', "needs 'text'"), ('{"text": "A"}', "needs the 'id' or 'key'")])
-def test_replay_line_without_reply_or_item_is_named(tmp_path: Path, line: str, message: str) -> None:
-    (tmp_path / "r.jsonl").write_text(line, encoding="utf-8")
-    with pytest.raises(EngineError, match=f"r.jsonl:1: a reply {message}"):
+def test_replay_of_one_file_is_for_one_task(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"id": "0", "text": "A"}\n', encoding="utf-8")
+    engine = engines.load(spec(engine="replay", path=str(tmp_path / "r.jsonl")))
+    engine.check(["one"])
+    with pytest.raises(EngineError, match=r"has one file for 2 tasks; give a folder with <task>.jsonl each"):
+        engine.check(["one", "two"])
+    with pytest.raises(EngineError, match=r"has no file one.jsonl"):
+        engines.load(spec(engine="replay", path=str(tmp_path))).check(["one"])
+
+
+def test_replay_samples_never_stand_in_for_each_other(tmp_path: Path) -> None:
+    lines = [{"id": "0", "sample": 0, "text": "A"}, {"id": "0", "sample": 1, "text": "B"}, {"id": 1, "texts": ["C", "D"]}]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    asked = [replace(request(item), sample=sample) for item in "01" for sample in range(3)]
+    replies = ask(spec(engine="replay", path=str(tmp_path / "r.jsonl")), *asked)
+    assert [reply.text for reply in replies] == ["A", "B", "", "C", "D", ""]
+    assert replies[2].error == "the replay file has no reply for item 0, sample 2"
+
+
+def test_replay_of_the_same_question_twice_gives_each_item_its_own_reply(tmp_path: Path) -> None:
+    lines = [{"key": key("same"), "id": item, "text": text} for item, text in (("0", "A"), ("1", "B"))]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    asked = [replace(request(item), key=key("same", model="c" * 8)) for item in "01"]
+    assert [reply.text for reply in ask(spec(engine="replay", path=str(tmp_path / "r.jsonl")), *asked)] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "0"}', "a reply needs 'text'"),
+        ('{"text": "A"}', "a reply needs the 'id' or 'key'"),
+        ('{"id": "0", "text": 5}', "'text' must be a string"),
+        ('{"id": "0", "texts": "AB"}', "'texts' must be a list of strings"),
+        ('{"id": "0", "texts": ["A", null]}', "'texts' must be a list of strings"),
+        ('{"id": "0", "text": "A", "usage": {"prompt": "7"}}', "'usage' must hold whole numbers"),
+        ('{"id": "0", "text": "A", "usage": 7}', "'usage' must hold whole numbers"),
+        ('{"key": "1", "text": "A"}', "'key' must be 32 hex digits"),
+        ('{"id": ["0"], "text": "A"}', "'id' must be a string"),
+        ('{"id": "9", "text": "B"}', r"a second reply for item 9, sample 0; the first is at .*r.jsonl:1"),
+    ],
+)
+def test_replay_line_that_is_no_reply_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "r.jsonl").write_text('{"id": 9, "text": "A"}\n\n' + line, encoding="utf-8")
+    with pytest.raises(EngineError, match=f"r.jsonl:3: {message}"):
         ask(spec(engine="replay", path=str(tmp_path / "r.jsonl")), request())
+
+
+def identity(model: ModelSpec) -> Any:
+    async def run() -> Any:
+        engine = engines.load(model)
+        await engine.start()
+        await engine.close()
+        return engine.identity
+
+    return json.loads(json.dumps(asyncio.run(run())))
+
+
+def test_identity_is_what_decides_a_reply(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"id": "0", "text": "A"}\n', encoding="utf-8")
+    before = identity(spec(engine="replay", path=str(file)))
+    file.write_text('{"id": "0", "text": "B"}\n', encoding="utf-8")
+    assert identity(spec(engine="replay", path=str(file))) != before
+    assert identity(spec(engine="echo", path="A", args={"delay": 0.1})) == ["echo", "A", True]
+    with serving(lambda path, body: chat_answer("ok"), models=("internlm2",)) as server:
+        args = {"timeout": 5, "extra_body": {"a": 1}}
+        auto = identity(spec(engine="openai", path="auto", base_url=server.url, args=args))
+    assert auto == ["openai", "internlm2", True, {"extra_body": {"a": 1}}]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"delay": "1"}, "args.delay must be a number of at least 0, not '1'"),
+        ({"delay": -1}, "args.delay must be a number"),
+        ({"fail_every": 1.5}, "args.fail_every must be a whole number"),
+        ({"fail_every": True}, "args.fail_every must be a whole number"),
+    ],
+)
+def test_echo_argument_of_the_wrong_type_is_refused(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        engines.load(spec(engine="echo", args=args))
 
 
 def test_openai_asks_chat_models_with_turns_and_keeps_usage() -> None:
@@ -153,3 +236,94 @@ def test_openai_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) 
 def test_openai_unreachable_server_is_an_error_line_that_says_so() -> None:
     [reply] = ask(spec(engine="openai", path="m", base_url="http://127.0.0.1:9", args={"max_retries": 0}), request())
     assert "Cannot connect to host 127.0.0.1:9" in (reply.error or "")
+
+
+ODD: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"content": ["a", {"type": "text", "text": "b"}, {"type": "thinking", "thinking": "x"}]}, "ab", None),
+    ({"content": 5}, "", "has a text that is no string: 5"),
+    ({"content": {"text": "A"}}, "", "has a text that is no string"),
+    ({"content": "A", "reasoning_content": 7}, "A", None),
+]
+
+
+@pytest.mark.parametrize(("message", "text", "error"), ODD)
+def test_openai_text_of_another_shape_is_mended_or_an_error(message: dict[str, Any], text: str, error: str | None) -> None:
+    with serving(lambda path, body: chat_answer(**{"text": None, **message})) as server:
+        [reply] = ask(spec(engine="openai", path="m", base_url=server.url), request())
+    assert reply.text == text
+    assert reply.reasoning is None
+    assert (error or "") in (reply.error or "")
+    assert (reply.error is None) is (error is None)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"choices": [{"message": None}]}, "has no message"),
+        ({"choices": [{}]}, "has no message"),
+        ({"choices": "none"}, "has no choices"),
+        ({"choices": [None]}, "has no choices"),
+        ({"choices": [{"message": {"content": "A"}, "finish_reason": 3}], "usage": {"prompt_tokens": "many"}}, None),
+        ({"choices": [{"message": {"content": "A"}}], "usage": "many"}, None),
+        ("<html>Welcome</html>", "is no JSON, but '<html>Welcome</html>'"),
+        ([], "has no choices"),
+        (None, "has no choices"),
+    ],
+)
+def test_openai_reply_of_another_shape_is_never_a_crash(body: Any, error: str | None) -> None:
+    with serving(lambda path, _: (200, body)) as server:
+        [reply] = ask(spec(engine="openai", path="m", base_url=server.url), request())
+    assert (reply.text, reply.finish_reason, reply.usage.prompt) == ("" if error else "A", None, None)
+    assert (error or "") in (reply.error or "")
+    assert (reply.error is None) is (error is None)
+
+
+@pytest.mark.parametrize("listing", ["<html>Welcome</html>", {"data": None}, {"data": [{}]}, [], {"data": ["m"]}])
+def test_openai_auto_at_something_that_lists_no_models_is_one_line(listing: Any) -> None:
+    with (
+        serving(lambda path, body: chat_answer("ok"), listing=listing) as server,
+        pytest.raises(EngineError, match="does not say which models it serves") as caught,
+    ):
+        ask(spec(engine="openai", path="auto", base_url=server.url), request())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"base_url": "http://h:abc"}, "is not an address"),
+        ({"base_url": "http://"}, "is not an address"),
+        ({"base_url": "localhost:8000"}, "must begin with http"),
+        ({"base_url": "http://h/v1?api-version=1"}, "has no place"),
+        ({"base_url": "http://me:hidden@h"}, "api_key_env: NAME"),
+        ({"base_url": "me:hidden@h"}, "api_key_env: NAME"),
+        ({"args": {"timeout": "60"}}, "args.timeout must be a number"),
+        ({"args": {"max_retries": 1.5}}, "args.max_retries must be a whole number"),
+        ({"args": {"headers": ["a"]}}, "args.headers must be a mapping"),
+        ({"args": {"headers": {"X-Team": 3}}}, "args.headers.X-Team"),
+        ({"args": {"headers": {"Authorization": "Bearer hidden"}}}, "api_key_env: NAME"),
+        ({"args": {"headers": {"api-key": "hidden"}}}, "api_key_env: NAME"),
+        ({"args": {"headers": {"X-Api-Key": "hidden"}}}, "api_key_env: NAME"),
+        ({"args": {"extra_body": "a=1"}}, "args.extra_body must be a mapping"),
+    ],
+)
+def test_openai_wrong_settings_are_refused_before_anything_is_asked(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=message) as caught:
+        engines.load(spec(**{"engine": "openai", "path": "m", "base_url": "http://h", **values}))
+    assert "hidden" not in str(caught.value)
+
+
+def test_openai_address_is_the_recipes_or_the_default_never_the_shells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    engine = engines.load(spec(engine="openai", path="m"))
+    asyncio.run(engine.start())
+    assert engine.record["base_url"] == "https://api.openai.com/v1"
+    assert str(vars(engine)["_client"].base_url) == "https://api.openai.com/v1/"
+    asyncio.run(engine.close())
+
+
+def test_openai_temperature_that_nobody_says_is_not_sent() -> None:
+    with serving(lambda path, body: chat_answer("ok")) as server:
+        ask(spec(engine="openai", path="m", base_url=server.url), request(temperature=None))
+    assert "temperature" not in server.seen[0][1]

@@ -58,19 +58,15 @@ class Halt:
     ``stop_strings`` of transformers match text that begins in the prompt, so a prompt's last line break would end the reply.
     """
 
-    def __init__(self, torch: Any, tokenizer: Any, stop: tuple[str, ...], eos: list[int]) -> None:
+    def __init__(self, torch: Any, tokenizer: Any, stop: tuple[str, ...], eos: list[int], rows: int, width: int) -> None:
         self.closed = False
-        self._torch, self._tokenizer, self._stop, self._eos = torch, tokenizer, stop, set(eos)
-        # A token holds a byte at least; the rest is for tokens that decode to nothing and for halves of characters.
-        self._tail = max((len(word.encode("utf-8", "replace")) for word in stop), default=0) + 8
-        self.begin(0, 0)
-
-    def begin(self, rows: int, width: int) -> None:
-        """Get ready for a batch of ``rows`` prompts that are ``width`` tokens wide."""
-        self._width = width
-        self._done = [False] * rows
         self.ends: list[int | None] = [None] * rows
         """Per row, how many tokens were generated up to and with the one that completed a stop string."""
+        self._torch, self._tokenizer, self._stop, self._eos = torch, tokenizer, stop, set(eos)
+        self._width = width
+        self._done = [False] * rows
+        # A token holds a byte at least; the rest is for tokens that decode to nothing and for halves of characters.
+        self._tail = max((len(word.encode("utf-8", "replace")) for word in stop), default=0) + 8
 
     def __call__(self, ids: Any, scores: Any = None, **_: Any) -> Any:
         """Say which rows are done; transformers asks after every token."""

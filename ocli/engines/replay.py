@@ -49,9 +49,7 @@ class Engine:
             for task in tasks:
                 self._file(task)
         elif len(tasks) > 1:
-            raise EngineError(
-                f"replay:{self.path} has one file for {len(tasks)} tasks; give a folder with <task>.jsonl each"
-            )
+            raise EngineError(f"replay:{self.path} has one file for {len(tasks)} tasks; give a folder with <task>.jsonl each")
 
     async def start(self) -> None:
         """Take the sum of what is replayed, so that a changed file is replayed anew."""
@@ -69,7 +67,8 @@ class Engine:
     async def generate(self, request: Request) -> Reply:
         """Return the recorded reply of this request's key, or of its item."""
         table = self._table(request.task)
-        row, _ = table.by_item.get((request.id, request.sample), (None, ""))
+        found = table.by_item.get((request.id, request.sample))
+        row = found[0] if found else None
         question = request.key[MODEL_PART:]
         # Of two items that ask the same, each has its own reply; where an id means another question, the key knows better.
         if row is None or _question(row) != question:

@@ -7,16 +7,18 @@ ids apart) unless the model says ``generation_config: true``; either way the rec
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocli.engines import model_path, refuse_unknown
+from ocli.engines import chosen, model_path, number, refuse_unknown
+from ocli.engines._decoding import DRAWING, Halt, Suggestion
+from ocli.engines._loading import device_of, from_hub, moved
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
-from ocli.tokens import Encoder, cut_at_stop, stop_token_ids
+from ocli.tokens import Encoder, UnaskableError, cut_at_stop, stop_token_ids
 from ocli.types import Reply, Request, Sampling, Usage
 
 NEEDS = ("torch", "transformers")
@@ -25,15 +27,33 @@ LOAD_ARGS = [
     "dtype", "torch_dtype", "device_map", "attn_implementation", "quantization_config", "max_memory",
     "low_cpu_mem_usage", "offload_folder", "variant", "use_safetensors", "cache_dir", "subfolder", "code_revision",
 ]  # fmt: skip
+REPLY_ARGS = (
+    "dtype", "torch_dtype", "quantization_config", "attn_implementation", "code_revision", "variant", "subfolder",
+)  # fmt: skip
+"""Arguments that change replies and so belong to a request's key."""
+SUGGESTIBLE = DRAWING | {
+    "repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens",
+    "min_new_tokens", "exponential_decay_length_penalty", "sequence_bias", "renormalize_logits", "guidance_scale",
+}  # fmt: skip
+"""What of a repository's generation_config is used when it is; lengths, beams and outputs stay ocli's."""
 
 
 @dataclass
 class _Job:
-    """A request that waits for its batch."""
+    """A request that waits for its batch; ``room`` is how many tokens its reply may have."""
 
     request: Request
     ids: list[int]
+    room: int
     future: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a batch gave no replies: words only, for an exception would hold the batch's tensors in memory."""
+
+    words: str
+    memory: bool
 
 
 class Engine:
@@ -44,15 +64,23 @@ class Engine:
         self.spec = spec
         self.path = model_path(spec)
         self.chat = False
+        self.identity: list[Any] = []
         self.record: dict[str, Any] = {}
-        self.max_batch_size = int(spec.args.get("max_batch_size", 64))
-        self.max_batch_tokens = int(spec.args.get("max_batch_tokens", 32768))
+        self.max_batch_size = int(number(spec.args, "max_batch_size", 64, least=1))
+        self.max_batch_tokens = int(number(spec.args, "max_batch_tokens", 32768, least=1))
+        if not isinstance(spec.args.get("device", "auto"), str):
+            raise EngineError(f"args.device must be a string like cuda:0 or cpu, not {spec.args['device']!r}")
         # Several batches' worth of requests wait, so that each batch can be cut from requests of like length.
         self.concurrency = spec.concurrency or self.max_batch_size * 8
         self._waiting: list[_Job] = []
         self._worker: asyncio.Task[None] | None = None
         self._model: Any = None
+        self._closed = False
+        self._halt: Halt | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
+
+    def check(self, tasks: list[str]) -> None:
+        """Any task can be asked."""
 
     async def start(self) -> None:
         """Load tokenizer and model in the engine's own thread."""
@@ -60,19 +88,25 @@ class Engine:
 
     async def generate(self, request: Request) -> Reply:
         """Queue a request for the next batch that it fits in."""
-        ids = self._encoder.encode(request)
-        if len(ids) >= self._context:
-            return Reply(error=f"the prompt has {len(ids)} tokens, the model's context {self._context}; nothing is cut silently")
-        job = _Job(request, ids)
+        try:
+            ids = self._encoder.encode(request)
+        except UnaskableError as error:
+            return Reply(error=str(error))
+        job = _Job(request, ids, min(request.sampling.max_tokens, self._context - len(ids)))
         self._waiting.append(job)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await job.future
 
     async def close(self) -> None:
-        """Stop the worker and free the model."""
+        """Stop the worker and free the model; a batch at work ends with its next token."""
+        self._closed = True
+        if self._halt is not None:
+            self._halt.closed = True
         if self._worker is not None:
             self._worker.cancel()
+        for job in self._waiting:
+            job.future.cancel()
         self._thread.shutdown(wait=True)
         self._model = None
 
@@ -83,25 +117,29 @@ class Engine:
             batch = self._take_batch()
             try:
                 replies = await loop.run_in_executor(self._thread, self._run, batch)
+                for job, reply in zip(batch, replies, strict=True):
+                    if not job.future.done():  # an interrupted run has cancelled those who waited
+                        job.future.set_result(reply)
             except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to those who wait for it
                 for job in batch:
                     if not job.future.done():
                         job.future.set_exception(_readable(error))
-                continue
-            for job, reply in zip(batch, replies, strict=True):
-                if not job.future.done():  # an interrupted run has cancelled those who waited
-                    job.future.set_result(reply)
+            finally:
+                for job in batch:  # only of a worker that was cancelled
+                    job.future.cancel()
 
     def _take_batch(self) -> list[_Job]:
-        """Take the longest waiting prompt and those nearest to it in length that share its settings."""
+        """Take the longest waiting prompt and those nearest to it in length that share its settings and its room.
+
+        Room counts because a batch generates as many tokens for each: a prompt near the context's end would cut its neighbours.
+        """
         self._waiting.sort(key=lambda job: len(job.ids), reverse=True)
         first = self._waiting[0]
         sampling = first.request.sampling
         # A seeded draw must not depend on its neighbours, and torch has one generator a batch.
-        alone = sampling.temperature > 0 and sampling.seed is not None
-        width = len(first.ids) + sampling.max_tokens
-        size = 1 if alone else max(1, min(self.max_batch_size, self.max_batch_tokens // width))
-        batch = [job for job in self._waiting if job.request.sampling == sampling][:size]
+        alone = sampling.seed is not None and self._suggestion.temperature(sampling) > 0
+        size = 1 if alone else max(1, min(self.max_batch_size, self.max_batch_tokens // (len(first.ids) + first.room)))
+        batch = [job for job in self._waiting if job.request.sampling == sampling and job.room == first.room][:size]
         taken = set(map(id, batch))
         self._waiting = [job for job in self._waiting if id(job) not in taken]
         return batch
@@ -116,40 +154,75 @@ class Engine:
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         common = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
-        args = {"dtype": "auto", **{key: value for key, value in spec.args.items() if key not in OWN_ARGS}}
-        device = _device(torch, spec.args.get("device", "auto"))
-        tokenizer = _from_hub(path, transformers.AutoTokenizer.from_pretrained, **common)
-        model = _from_hub(path, transformers.AutoModelForCausalLM.from_pretrained, **common, **args)
-        self._model = (model if "device_map" in args else model.to(device)).eval()
+        args = {key: value for key, value in spec.args.items() if key not in OWN_ARGS}
+        if "torch_dtype" not in args:
+            args.setdefault("dtype", "auto")
+        device = device_of(torch, spec.args.get("device", "auto"))
+        tokenizer = from_hub(path, transformers.AutoTokenizer.from_pretrained, **common)
+        model = from_hub(path, transformers.AutoModelForCausalLM.from_pretrained, **common, **args)
+        self._model = (model if "device_map" in args else moved(model, device)).eval()
         self._torch, self._transformers, self._tokenizer = torch, transformers, tokenizer
-        self._encoder = Encoder(tokenizer, spec.chat, path)
+        self._settle(model, tokenizer)
+        self.record["device"] = str(model.device) if "device_map" in args else device
+
+    def _settle(self, model: Any, tokenizer: Any) -> None:
+        """Keep what was decided while loading, and take the repository's decoding settings off the model."""
+        spec, config = self.spec, model.config
+        config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self._context = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+        self._encoder = Encoder(tokenizer, spec.chat, self.path, self._context)
         self.chat = self._encoder.chat
-        self._context = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
         self._eos = stop_token_ids(model.generation_config, tokenizer)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (self._eos or [0])[0]
-        suggested = model.generation_config.to_diff_dict()
-        suggested.pop("transformers_version", None)
-        self._suggested = suggested if spec.generation_config else {}
+        self._suggestion = Suggestion(model.generation_config.to_diff_dict(), spec.generation_config, SUGGESTIBLE)
+        # transformers fills what a request leaves open from the model's own: there must be nothing to find.
+        bos = model.generation_config.bos_token_id
+        model.generation_config = self._transformers.GenerationConfig(bos_token_id=bos)
+        args = chosen(spec.args, REPLY_ARGS)
+        self.identity = ["transformers", spec.path, spec.revision, self.chat, spec.generation_config, args]
         self.record = {
             **self._encoder.record(),
-            "device": str(device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "context": self._context,
-            "generation_config": {"used": spec.generation_config, "says": suggested},
+            "generation_config": self._suggestion.record(spec.sampling.resolve(spec.generation_config)),
         }
 
     def _run(self, batch: list[_Job]) -> list[Reply]:
-        """Generate for one batch; when memory runs out, halve it and go on."""
+        """Generate for one batch. Where memory runs out it is halved; where something else fails, each is asked alone."""
+        outcome = self._attempt(batch)
+        if isinstance(outcome, list):
+            return outcome
+        if outcome.memory:
+            self._torch.cuda.empty_cache()  # here, where no exception holds the failed batch's tensors any more
+            if len(batch) == 1:
+                return [Reply(error=f"out of GPU memory on a prompt of {len(batch[0].ids)} tokens")]
+            half = len(batch) // 2
+            # Later batches have fewer tokens, not fewer requests: short prompts still go many at a time.
+            cost = max(len(job.ids) + job.room for job in batch) * len(batch)
+            self.max_batch_tokens = max(1, min(self.max_batch_tokens, cost // 2))
+            return self._run(batch[:half]) + self._run(batch[half:])
+        if len(batch) == 1:
+            return [Reply(error=outcome.words)]
+        replies = [self._run([job])[0] for job in batch]
+        if all(reply.error for reply in replies):
+            raise EngineError(outcome.words)
+        return replies
+
+    def _attempt(self, batch: list[_Job]) -> list[Reply] | _Failure:
+        if self._closed:
+            return [Reply(error="interrupted")] * len(batch)
         try:
             return self._generate(batch)
-        except self._torch.cuda.OutOfMemoryError:
-            self._torch.cuda.empty_cache()
-            if len(batch) == 1:
-                error = f"out of GPU memory on a prompt of {len(batch[0].ids)} tokens"
-                return [Reply(error=error)]
-            self.max_batch_size = max(1, len(batch) // 2)
-            half = len(batch) // 2
-            return self._run(batch[:half]) + self._run(batch[half:])
+        except EngineError:
+            raise
+        except self._torch.cuda.OutOfMemoryError as error:
+            return _Failure(str(error), memory=True)
+        except Exception as error:
+            words = str(_readable(error))
+            logging.getLogger(__name__).warning("a batch of %d failed", len(batch), exc_info=True)
+            if "CUDA error" in words:  # the device's context is lost with it: nothing works after this
+                raise EngineError(words) from error
+            return _Failure(words, memory=False)
 
     def _generate(self, batch: list[_Job]) -> list[Reply]:
         torch, began = self._torch, time.perf_counter()
@@ -158,66 +231,46 @@ class Engine:
         # Left padding: every row's next token is then in the same column.
         ids = torch.tensor([[self._pad] * (width - len(job.ids)) + job.ids for job in batch])
         mask = torch.tensor([[0] * (width - len(job.ids)) + [1] * len(job.ids) for job in batch])
-        if sampling.seed is not None and sampling.temperature > 0:
+        if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
-        room = max(1, min(sampling.max_tokens, self._context - width))
+        halt = self._halt = Halt(torch, self._tokenizer, sampling.stop, self._eos, len(batch), width)
+        halt.closed = self._closed
         with torch.inference_mode():
             output = self._model.generate(
-                ids.to(self._model.device), attention_mask=mask.to(self._model.device), **self._settings(sampling, room)
+                ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                generation_config=self._settings(sampling, batch[0].room),
+                stopping_criteria=self._transformers.StoppingCriteriaList([halt]),
             )
         seconds = (time.perf_counter() - began) / len(batch)
-        return [self._reply(job, row, seconds) for job, row in zip(batch, output[:, width:].tolist(), strict=True)]
+        rows = zip(batch, output[:, width:].tolist(), halt.ends, strict=True)
+        return [self._reply(job, generated[:end], end is not None, seconds) for job, generated, end in rows]
 
-    def _settings(self, sampling: Sampling, room: int) -> dict[str, Any]:
-        """Say every decoding setting, so that nothing is left for the repository's generation_config to decide."""
-        config = {"repetition_penalty": 1.0, "top_k": None, "top_p": None, "temperature": None, **self._suggested}
-        config["do_sample"] = sampling.temperature > 0
-        if sampling.temperature > 0:
-            config["temperature"] = sampling.temperature
+    def _settings(self, sampling: Sampling, room: int) -> Any:
+        """Say every decoding setting, so that nothing is left for transformers' defaults to decide."""
+        left = self._suggestion.settle(sampling)
+        config = {"repetition_penalty": 1.0, "top_k": None, "top_p": None, **left}
+        temperature = self._suggestion.temperature(sampling)
+        config |= {"do_sample": temperature > 0, "temperature": temperature or None}
+        if temperature > 0:
             config["top_p"] = sampling.top_p if sampling.top_p is not None else config["top_p"] or 1.0
             config["top_k"] = sampling.top_k if sampling.top_k is not None else config["top_k"] or 0
-        else:
-            config |= {"temperature": None, "top_p": None, "top_k": None}
         config |= {"max_new_tokens": room, "eos_token_id": self._eos or None, "pad_token_id": self._pad}
-        settings: dict[str, Any] = {"generation_config": self._transformers.GenerationConfig(**config)}
-        if sampling.stop:
-            settings |= {"stop_strings": list(sampling.stop), "tokenizer": self._tokenizer}
-        return settings
+        return self._transformers.GenerationConfig(**config)
 
-    def _reply(self, job: _Job, generated: list[int], seconds: float) -> Reply:
+    def _reply(self, job: _Job, generated: list[int], stopped: bool, seconds: float) -> Reply:
+        """Make the reply of one row; what follows its end-of-sequence token is padding."""
         ends = [index for index, token in enumerate(generated) if token in self._eos]
         kept = generated[: ends[0]] if ends else generated
-        text, stopped = cut_at_stop(self._tokenizer.decode(kept, skip_special_tokens=True), job.request.sampling.stop)
+        text, cut = cut_at_stop(self._tokenizer.decode(kept, skip_special_tokens=True), job.request.sampling.stop)
         count = len(kept) + bool(ends)
-        reason = "stop" if ends or stopped else "length"
+        reason = "stop" if ends or stopped or cut else "length"
         return Reply(text=text, finish_reason=reason, usage=Usage(len(job.ids), 0, count), seconds=seconds)
 
 
-def _device(torch: Any, wanted: str) -> str:
-    """Choose the device; a recipe that says ``cuda`` is never run on a CPU without a word."""
-    has_cuda = bool(torch.cuda.is_available())
-    if wanted == "auto":
-        return "cuda" if has_cuda else "cpu"
-    if wanted.startswith("cuda") and not has_cuda:
-        kind = (
-            "the CPU build"
-            if "+cpu" in torch.__version__ or torch.version.cuda is None
-            else f"built for CUDA {torch.version.cuda}"
-        )
-        raise EngineError(
-            f"args.device is {wanted!r}, but torch {torch.__version__} ({kind}) sees no GPU here; "
-            "install a CUDA build of torch, or say --set model.args.device=cpu"
-        )
-    return wanted
-
-
-def _from_hub(path: str, load: Callable[..., Any], **options: Any) -> Any:
-    """Load from a directory or the hub; what goes wrong there is the user's to mend."""
-    try:
-        return load(path, **options)
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        raise EngineError(f"{path}: cannot be loaded with transformers: {' '.join(str(error).split())[:500]}") from error
-
-
-def _readable(error: Exception) -> Exception:
-    return error if isinstance(error, EngineError) else EngineError(f"transformers failed: {type(error).__name__}: {error}")
+def _readable(error: Exception) -> EngineError:
+    return (
+        error
+        if isinstance(error, EngineError)
+        else EngineError(f"transformers failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    )

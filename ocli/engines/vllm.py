@@ -7,37 +7,65 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import time
 from typing import Any
 
-from ocli.engines import model_path, refuse_unknown
+from ocli.engines import chosen, model_path, refuse_unknown
+from ocli.engines._decoding import Suggestion
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
-from ocli.tokens import Encoder
-from ocli.types import Reply, Request, Sampling, Usage
+from ocli.tokens import Encoder, UnaskableError
+from ocli.types import Reply, Request, Usage
 
 NEEDS = ("vllm",)
-OURS = ("model", "revision", "trust_remote_code", "generation_config")
-"""Engine arguments that the model's own keys say."""
+OURS = {
+    "model": "path",
+    "revision": "revision",
+    "trust_remote_code": "trust_remote_code",
+    "generation_config": "generation_config",
+    "override_generation_config": "sampling",
+}
+"""Engine arguments that the model's own keys say, and those keys."""
+
+REPLY_ARGS = (
+    "dtype", "quantization", "quantization_config", "kv_cache_dtype", "kv_cache_dtype_skip_layers", "calculate_kv_scales",
+    "hf_overrides", "hf_config_path", "config_format", "load_format", "model_loader_extra_config", "ignore_patterns",
+    "model_weights", "model_impl", "model_class_overrides", "code_revision", "tokenizer", "tokenizer_mode",
+    "tokenizer_revision", "rope_scaling", "rope_theta", "max_model_len", "disable_sliding_window", "enable_lora",
+    "default_mm_loras", "lora_dtype", "speculative_config", "diffusion_config", "logits_processors",
+    "logits_processor_pattern", "additional_config", "seed",
+)  # fmt: skip
+"""Arguments that change replies and so belong to a request's key. ``max_model_len`` does: it says where a reply is cut."""
+
+SUGGESTIBLE = {
+    "do_sample", "temperature", "top_k", "top_p", "min_p",
+    "repetition_penalty", "presence_penalty", "frequency_penalty",
+}  # fmt: skip
+"""What of a repository's generation_config vLLM can do."""
 
 
 class Engine:
     """One ``AsyncLLM``: a model on one or many devices."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        for name in OURS:
+        for name, key in OURS.items():
             if name in spec.args:
-                raise EngineError(f"args.{name}: say it as the model's own key ('path' for model), not among vLLM's args")
+                raise EngineError(f"args.{name}: say it as the model's own key {key!r}, not among vLLM's args")
+        if "hf_token" in spec.args:
+            raise EngineError("args.hf_token: a key does not belong in a recipe: export HF_TOKEN=...")
         self.spec = spec
         self.path = model_path(spec)
         self.chat = False
+        self.concurrency = spec.concurrency or 1
+        self.identity: list[Any] = []
         self.record: dict[str, Any] = {}
-        # Twice vLLM's default of running sequences: its queue never runs dry while replies are written.
-        replicas = int(spec.args.get("data_parallel_size", 1))
-        self.concurrency = spec.concurrency or 2 * int(spec.args.get("max_num_seqs", 256)) * replicas
         self._llm: Any = None
         self._number = 0
+
+    def check(self, tasks: list[str]) -> None:
+        """Any task can be asked."""
 
     async def start(self) -> None:
         """Start vLLM with the model's arguments; it logs warnings only."""
@@ -47,9 +75,10 @@ class Engine:
             import vllm
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.sampling_params import RequestOutputKind
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
-            raise EngineError(f"vLLM is installed but cannot be imported: {_one_line(error)}") from error
+            raise EngineError(f"vLLM cannot start: it is installed but cannot be imported: {_one_line(error)}") from error
         spec = self.spec
         refuse_unknown(spec.args, [item.name for item in dataclasses.fields(AsyncEngineArgs)], "vllm")
         try:
@@ -61,43 +90,52 @@ class Engine:
                 generation_config="auto" if spec.generation_config else "vllm",
                 **{"disable_log_stats": True, **spec.args},
             )
-            self._llm = AsyncLLM.from_engine_args(args)
+            # The context chooses vLLM's defaults: those of LLM are for throughput (larger batches), as offline work wants.
+            self._llm = AsyncLLM.from_engine_args(args, usage_context=UsageContext.LLM_CLASS)
+            tokenizer = self._llm.get_tokenizer()
+            tokenizer = await tokenizer if inspect.isawaitable(tokenizer) else tokenizer
         except Exception as error:
             raise EngineError(f"{self.path}: vLLM cannot start: {_one_line(error)}") from error
-        config = self._llm.vllm_config.model_config
-        self._encoder = Encoder(self._llm.get_tokenizer(), spec.chat, self.path)
-        self.chat = self._encoder.chat
-        self._context = int(config.max_model_len)
         self._sampling_class, self._final = vllm.SamplingParams, RequestOutputKind.FINAL_ONLY
-        suggested = dict(config.try_get_generation_config())
-        suggested.pop("transformers_version", None)
-        self._suggested = config.get_diff_sampling_param() if spec.generation_config else {}
+        self._settle(self._llm.vllm_config, tokenizer)
+
+    def _settle(self, config: Any, tokenizer: Any) -> None:
+        """Keep what vLLM decided while starting."""
+        spec, model = self.spec, config.model_config
+        if spec.concurrency is None:
+            # Twice what all replicas run at once, as vLLM chose it: their queues never run dry while replies are written.
+            self.concurrency = 2 * config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
+        self._encoder = Encoder(tokenizer, spec.chat, self.path, int(model.max_model_len))
+        self.chat = self._encoder.chat
+        self._suggestion = Suggestion(dict(model.try_get_generation_config()), spec.generation_config, SUGGESTIBLE)
+        args = chosen(spec.args, REPLY_ARGS)
+        self.identity = ["vllm", spec.path, spec.revision, self.chat, spec.generation_config, args]
         self.record = {
             **self._encoder.record(),
-            "dtype": str(config.dtype).removeprefix("torch."),
-            "context": self._context,
-            "generation_config": {"used": spec.generation_config, "says": suggested},
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "context": self._encoder.context,
+            "generation_config": self._suggestion.record(spec.sampling.resolve(spec.generation_config)),
         }
 
     async def generate(self, request: Request) -> Reply:
         """Hand one prompt to vLLM and wait for its final output."""
-        ids = self._encoder.encode(request)
-        if len(ids) >= self._context:
-            return Reply(error=f"the prompt has {len(ids)} tokens, the model's context {self._context}; nothing is cut silently")
         began = time.perf_counter()
         self._number += 1
         final: Any = None
         try:
+            ids = self._encoder.encode(request)
             async for output in self._llm.generate({"prompt_token_ids": ids}, self._settings(request), str(self._number)):
                 final = output
-        except ValueError as error:
-            return Reply(error=f"vLLM refuses this request: {_one_line(error)}")
+        except UnaskableError as error:
+            return Reply(error=str(error))
         except Exception as error:
-            if self._llm.errored:
+            if self._llm is None or self._llm.errored:
                 raise EngineError(
                     f"vLLM died: {_one_line(error)}; the log above says why, -r goes on where it stopped"
                 ) from error
-            raise
+            return Reply(error=f"vLLM refuses this request: {type(error).__name__}: {_one_line(error)}")
+        if final is None:
+            return Reply(error="vLLM gave no output for this request")
         completion = final.outputs[0]
         usage = Usage(len(ids), final.num_cached_tokens, len(completion.token_ids))
         return Reply(completion.text, None, completion.finish_reason, usage, time.perf_counter() - began)
@@ -109,13 +147,14 @@ class Engine:
             self._llm = None
 
     def _settings(self, request: Request) -> Any:
-        sampling: Sampling = request.sampling
+        sampling = request.sampling
         said = {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": sampling.seed}
+        left = {key: value for key, value in self._suggestion.settle(sampling).items() if key != "do_sample"}
         return self._sampling_class(
             **{
-                **self._suggested,
+                **left,
                 **{key: value for key, value in said.items() if value is not None},
-                "temperature": sampling.temperature,
+                "temperature": self._suggestion.temperature(sampling),
                 "max_tokens": sampling.max_tokens,
                 "stop": list(sampling.stop),
                 "output_kind": self._final,
