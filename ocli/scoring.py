@@ -6,7 +6,9 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -58,11 +60,13 @@ def read_replies(path: Path) -> pl.DataFrame:
     """Read a predictions file without its prompts; a torn last line is a reply that never arrived whole."""
     if not path.is_file():
         return pl.DataFrame(schema=REPLY_SCHEMA)
-    frames = []
+    frames: list[pl.DataFrame] = []
+    workers = os.cpu_count() or 1
     try:
-        with open(path, "rb", buffering=0) as file:
-            for chunk in _whole_lines(file):
-                frames.append(pl.read_ndjson(io.BytesIO(chunk), schema=REPLY_SCHEMA))
+        with open(path, "rb", buffering=0) as file, ThreadPoolExecutor(workers) as pool:
+            chunks = _whole_lines(file)
+            while window := list(islice(chunks, 2 * workers)):  # a few at a time: the file may be larger than memory
+                frames += pool.map(lambda chunk: pl.read_ndjson(io.BytesIO(chunk), schema=REPLY_SCHEMA), window)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except pl.exceptions.PolarsError:

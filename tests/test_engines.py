@@ -37,8 +37,8 @@ def spec(**values: Any) -> ModelSpec:
 def ask(model: ModelSpec, *requests: Request) -> list[Reply]:
     async def run() -> list[Reply]:
         engine = engines.load(model)
-        await engine.start()
         try:
+            await engine.start()
             return [await engine.generate(item) for item in requests]
         finally:
             await engine.close()

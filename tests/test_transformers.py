@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ def plain(text: str, **sampling: Any) -> Request:
 def ask(model: ModelSpec, requests: list[Request]) -> tuple[list[Reply], dict[str, Any]]:
     async def run() -> tuple[list[Reply], dict[str, Any]]:
         engine = engines.load(model)
-        await engine.start()
         try:
+            await engine.start()
             return list(await asyncio.gather(*map(engine.generate, requests))), engine.record
         finally:
             await engine.close()
@@ -104,12 +105,193 @@ def test_generation_config_of_the_repository_is_ignored_unless_asked(tmp_path: P
     assert used.text != neutral.text
 
 
-def test_prompt_longer_than_the_context_is_an_error_not_a_cut(tmp_path: Path) -> None:
+def with_context(tmp_path: Path, size: int) -> str:
     folder = shutil.copytree(WEIGHTS, tmp_path / "nano")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}), encoding="utf-8")
-    [reply], _ = ask(spec(path=str(folder)), [chat("one two three four five six seven eight nine ten eleven twelve thirteen")])
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": size}), encoding="utf-8")
+    return str(folder)
+
+
+def test_prompt_longer_than_the_context_is_an_error_not_a_cut(tmp_path: Path) -> None:
+    model = spec(path=with_context(tmp_path, 16))
+    [reply], _ = ask(model, [chat("one two three four five six seven eight nine ten eleven twelve thirteen")])
     assert "the model's context 16" in (reply.error or "")
+
+
+def test_reply_is_not_cut_because_of_a_longer_neighbour(tmp_path: Path) -> None:
+    model = spec(path=with_context(tmp_path, 48), chat=False)
+    requests = [plain("1 2 3 " * size, max_tokens=40) for size in (1, 1, 6)]
+    together, _ = ask(model, requests)
+    alone = [ask(model, [request])[0][0] for request in requests]
+    assert [(reply.text, reply.usage) for reply in together] == [(reply.text, reply.usage) for reply in alone]
+    rooms = [min(40, 48 - (reply.usage.prompt or 0)) for reply in together]
+    assert rooms[0] > rooms[2]
+    assert all(
+        reply.finish_reason == "stop" or reply.usage.completion == room for reply, room in zip(together, rooms, strict=True)
+    )
+
+
+def run_with(change: Callable[[Any], None], requests: list[Request], **values: Any) -> tuple[list[Reply], Any]:
+    """Ask an engine whose generation was changed."""
+
+    async def run() -> tuple[list[Reply], Any]:
+        engine: Any = engines.load(spec(**values))
+        try:
+            await engine.start()
+            change(engine)
+            return list(await asyncio.gather(*map(engine.generate, requests))), engine
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def never_ending(engine: Any) -> None:
+    engine._eos = []
+
+
+def test_stop_string_is_counted_up_to_it_beside_rows_that_go_on() -> None:
+    [whole], _ = run_with(never_ending, [plain(RAMBLING, max_tokens=32)], chat=False)
+    assert whole.usage.completion == 32
+    stop = whole.text[max(whole.text.index(char) for char in whole.text[: len(whole.text) // 2])]
+    requests = [plain(text, max_tokens=32, stop=(stop,)) for text in (RAMBLING, "7", "Question: The", "A. B. C.")]
+    together, _ = run_with(never_ending, requests, chat=False)
+    alone = [run_with(never_ending, [request], chat=False)[0][0] for request in requests]
+    for reply, same in zip(together, alone, strict=True):
+        assert (reply.text, reply.usage, reply.finish_reason) == (same.text, same.usage, same.finish_reason)
+    assert (alone[0].text, alone[0].finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+    count = alone[0].usage.completion or 0
+    assert 0 < count < 32
+    shorter = plain(RAMBLING, max_tokens=count - 1, stop=(stop,))
+    assert run_with(never_ending, [shorter], chat=False)[0][0].finish_reason == "length"  # not a token too many was counted
+
+
+def test_stop_string_is_looked_for_in_the_reply_alone() -> None:
+    prompt = RAMBLING + "\n"
+    [whole], _ = run_with(never_ending, [plain(prompt, max_tokens=3)], chat=False)
+    stop = "\n" + whole.text[0]
+    assert stop not in whole.text
+    [reply], _ = run_with(never_ending, [plain(prompt, max_tokens=3, stop=(stop,))], chat=False)
+    assert (reply.text, reply.usage, reply.finish_reason) == (whole.text, whole.usage, "length")
+
+
+RAMBLING = "Question: 1 + 1 ="
+
+
+def failing(error: Callable[[list[str]], Exception | None]) -> Callable[[Any], None]:
+    """Make generation raise what ``error`` says to the ids of a batch."""
+
+    def change(engine: Any) -> None:
+        generate = engine._generate
+
+        def instead(batch: Any) -> Any:
+            problem = error([job.request.id for job in batch])
+            if problem is not None:
+                raise problem
+            return generate(batch)
+
+        engine._generate = instead
+
+    return change
+
+
+def test_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller_in_tokens() -> None:
+    import torch
+
+    sizes: list[int] = []
+
+    def error(ids: list[str]) -> Exception | None:
+        sizes.append(len(ids))
+        return torch.cuda.OutOfMemoryError("no memory") if len(ids) > 2 or "big" in ids else None
+
+    requests = [plain(str(number), max_tokens=4) for number in range(8)] + [plain("big", max_tokens=4)]
+    replies, engine = run_with(failing(error), requests, chat=False)
+    assert [reply.error for reply in replies[:8]] == [None] * 8
+    assert "out of GPU memory" in (replies[8].error or "")
+    assert engine.max_batch_size == 64
+    assert engine.max_batch_tokens < 32768
+    assert max(sizes) == 9
+
+
+def test_request_that_fails_alone_is_its_own_error() -> None:
+    requests = [plain(str(number), max_tokens=4) for number in range(5)]
+    replies, _ = run_with(failing(lambda ids: RuntimeError("bad\nrow") if "3" in ids else None), requests, chat=False)
+    assert [reply.error for reply in replies] == [None, None, None, "transformers failed: RuntimeError: bad row", None]
+
+
+def test_failure_of_every_request_stops_the_run() -> None:
+    requests = [plain(str(number), max_tokens=4) for number in range(3)]
+    with pytest.raises(EngineError, match="transformers failed: RuntimeError: broken"):
+        run_with(failing(lambda ids: RuntimeError("broken")), requests, chat=False)
+    with pytest.raises(EngineError, match="CUDA error"):
+        run_with(failing(lambda ids: RuntimeError("CUDA error: device-side assert")), requests[:1], chat=False)
+
+
+def test_closing_does_not_wait_for_a_long_batch() -> None:
+    async def run() -> float:
+        engine: Any = engines.load(spec(chat=False))
+        await engine.start()
+        engine._eos = []
+        task = asyncio.create_task(engine.generate(plain(RAMBLING, max_tokens=100000)))
+        engine._context, engine._encoder.context = 1 << 30, None
+        while engine._halt is None:
+            await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        await engine.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.perf_counter() - began
+
+    assert asyncio.run(run()) < 10
+
+
+def test_repositorys_own_temperature_is_used_only_where_it_is_left_to_it(tmp_path: Path) -> None:
+    folder = shutil.copytree(WEIGHTS, tmp_path / "nano")
+    config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    says = {**config, "do_sample": True, "temperature": 5.0, "top_k": 50}
+    (folder / "generation_config.json").write_text(json.dumps(says), encoding="utf-8")
+
+    def texts(**sampling: Any) -> tuple[set[str], dict[str, Any]]:
+        requests = [plain(RAMBLING, max_tokens=8, seed=seed, **sampling) for seed in range(4)]
+        replies, record = ask(spec(chat=False, path=str(folder), generation_config=True), requests)
+        return {reply.text for reply in replies}, record["generation_config"]
+
+    drawn, record = texts(temperature=None)
+    assert len(drawn) > 1
+    assert record["applied"] == {"do_sample": True, "temperature": 5.0, "top_k": 50}
+    greedy, record = texts(temperature=0.0)
+    assert len(greedy) == 1
+    assert (record["used"], record["applied"]) == (True, {})
+    assert record["says"]["temperature"] == 5.0
+
+
+def test_identity_holds_what_changes_replies_and_no_more() -> None:
+    model = spec(args={"dtype": "float32", "device": "cpu", "max_batch_size": 2})
+    _, engine = run_with(lambda _: None, [], args=model.args)
+    assert engine.identity == ["transformers", NANO.path, None, True, False, {"dtype": "float32"}]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"max_batch_size": 0}, "args.max_batch_size must be a whole number of at least 1, not 0"),
+        ({"max_batch_tokens": "9"}, "args.max_batch_tokens must be a whole number"),
+        ({"device": 0}, "args.device must be a string"),
+        ({"device": "foo"}, "args.device is 'foo', which torch does not know"),
+    ],
+)
+def test_argument_of_the_wrong_type_is_refused(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=message) as caught:
+        ask(spec(args=args), [])
+    assert "\n" not in str(caught.value)
+
+
+def test_turns_that_the_template_refuses_are_the_items_own_error() -> None:
+    from ocli.tokens import Encoder
+
+    encoder = Encoder(toy_tokenizer(True, "{{ raise_exception('roles must alternate') }}"), None, "toy")
+    with pytest.raises(ValueError, match=r"refuses the turns of item hello: .*roles must alternate"):
+        encoder.encode(chat("hello"))
 
 
 def test_cuda_recipe_on_a_cpu_torch_is_refused_in_words() -> None:

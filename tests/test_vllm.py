@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -99,3 +100,28 @@ def test_whole_ceval_from_a_folder_and_from_the_zip(source: str, shared_data: Pa
     assert len([line for line in table if line.startswith("ceval-")]) == 52 + 5
     assert len(predictions(run)) == 1346
     assert "n = 1346" in done.stdout
+
+
+def test_request_that_vllm_refuses_is_its_own_error_and_defaults_are_those_for_throughput() -> None:
+    from ocli import engines
+    from ocli.catalog import load_model
+    from ocli.types import Request, Sampling
+
+    _, nano = load_model("vllm:nano")
+
+    async def run() -> None:
+        engine = engines.load(nano)
+        try:
+            await engine.start()
+            config = vars(engine)["_llm"].vllm_config
+            assert engine.concurrency == 2 * config.scheduler_config.max_num_seqs == 2 * 256  # serving has 128 on a CPU
+            assert engine.identity[0] == "vllm"
+            assert engine.identity[-1] == {"dtype": "float32", "max_model_len": 16384}
+            bad, good = (Request("0", "t", "0", None, 0, Sampling(top_p=top_p, max_tokens=4), prompt="A") for top_p in (9, None))
+            refused, answered = await asyncio.gather(engine.generate(bad), engine.generate(good))
+            assert "vLLM refuses this request" in (refused.error or "")
+            assert answered.error is None
+        finally:
+            await engine.close()
+
+    asyncio.run(run())

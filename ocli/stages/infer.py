@@ -51,7 +51,7 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
         find_rules(task)
     loaded = {name: engines.load(spec) for name, spec in recipe.models.items()}
     for engine in loaded.values():
-        getattr(engine, "check", lambda _: None)(list(recipe.tasks))
+        engine.check(list(recipe.tasks))
     plans = plan_tasks(recipe, say)
     for plan in plans:
         check_rules(plan)
@@ -93,7 +93,7 @@ class Asking:
 
     def requests(self, plan: TaskPlan) -> Iterator[Request]:
         """All requests of one task, as this engine is asked them."""
-        return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, getattr(self.engine, "identity", ()))
+        return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, self.engine.identity)
 
     def left(self, done: Done) -> Iterator[Request]:
         """The requests of all tasks that are not answered yet."""
@@ -134,6 +134,7 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> None:
         try:
             await stream.drain(engine, asking.left(done))
         finally:
+            run.save(asking.recipe)  # engines learn while they answer which of the repository's settings took effect
             outcome.asked += stream.asked
             outcome.failed += stream.progress.errors
             outcome.kept += kept
