@@ -86,57 +86,68 @@ def relations(lang: str) -> list[Relation]:
     pairs = [tuple(entry.split(":")) for entry in WORDS.split()]
     words = {"en": [(z, e) for e, z in pairs], "zh": pairs}[lang]
     if lang == "en":
-        asks = [("capital", ["What is the capital of {}?", "Which city is the capital of {}?"],
-                 "The capital of {} is {}."),
-                ("colour", ["What colour is a {} usually?", "Which is the usual colour of {}?"],
-                 "The colour of {} is {}."),
-                ("antonym", ["What is the opposite of {}?", 'Which word means the opposite of "{}"?'],
-                 "The opposite of {} is {}."),
-                ("animal", ["What sound does a {} make?", "Which sound is made by a {}?"], "A {} says {}."),
-                ("translation", ["What is {} in English?", "Which English word means {}?"],
-                 "{} in English is {}.")]
-        time = [("Which day comes after {}?", "The day after {} is {}."),
-                ("Which day comes before {}?", "The day before {} is {}."),
-                ("Which month comes after {}?", "The month after {} is {}."),
-                ("Which month comes before {}?", "The month before {} is {}.")]
+        asks = [
+            ("capital", ["What is the capital of {}?", "Which city is the capital of {}?"], "The capital of {} is {}."),
+            ("colour", ["What colour is a {} usually?", "Which is the usual colour of {}?"], "The colour of {} is {}."),
+            ("antonym", ["What is the opposite of {}?", 'Which word means the opposite of "{}"?'], "The opposite of {} is {}."),
+            ("animal", ["What sound does a {} make?", "Which sound is made by a {}?"], "A {} says {}."),
+            ("translation", ["What is {} in English?", "Which English word means {}?"], "{} in English is {}."),
+        ]
+        time = [
+            ("Which day comes after {}?", "The day after {} is {}."),
+            ("Which day comes before {}?", "The day before {} is {}."),
+            ("Which month comes after {}?", "The month after {} is {}."),
+            ("Which month comes before {}?", "The month before {} is {}."),
+        ]
     else:
-        asks = [("capital", ["{}的首都是哪里？", "哪个城市是{}的首都？"], "{}的首都是{}。"),
-                ("colour", ["{}通常是什么颜色？", "{}的颜色一般是哪一种？"], "{}的颜色是{}。"),
-                ("antonym", ["“{}”的反义词是什么？", "哪个词与“{}”意思相反？"], "{}的反义词是{}。"),
-                ("animal", ["{}的叫声是什么？", "{}怎么叫？"], "{}的叫声是{}。"),
-                ("translation", ["{} 的中文是什么？", "英文单词 {} 是什么意思？"], "{} 的中文是{}。")]
-        time = [("{}的后一天是星期几？", "{}的后一天是{}。"),
-                ("{}的前一天是星期几？", "{}的前一天是{}。"),
-                ("{}的下一个月是几月？", "{}的下一个月是{}。"),
-                ("{}的上一个月是几月？", "{}的上一个月是{}。")]
+        asks = [
+            ("capital", ["{}的首都是哪里？", "哪个城市是{}的首都？"], "{}的首都是{}。"),
+            ("colour", ["{}通常是什么颜色？", "{}的颜色一般是哪一种？"], "{}的颜色是{}。"),
+            ("antonym", ["“{}”的反义词是什么？", "哪个词与“{}”意思相反？"], "{}的反义词是{}。"),
+            ("animal", ["{}的叫声是什么？", "{}怎么叫？"], "{}的叫声是{}。"),
+            ("translation", ["{} 的中文是什么？", "英文单词 {} 是什么意思？"], "{} 的中文是{}。"),
+        ]
+        time = [
+            ("{}的后一天是星期几？", "{}的后一天是{}。"),
+            ("{}的前一天是星期几？", "{}的前一天是{}。"),
+            ("{}的下一个月是几月？", "{}的下一个月是{}。"),
+            ("{}的上一个月是几月？", "{}的上一个月是{}。"),
+        ]
     antonyms = table(ANTONYMS, lang)
-    data = [table(CAPITALS, lang), table(COLOURS, lang), antonyms + [(b, a) for a, b in antonyms],
-            table(SOUNDS, lang), words]
+    data = [table(CAPITALS, lang), table(COLOURS, lang), antonyms + [(b, a) for a, b in antonyms], table(SOUNDS, lang), words]
     out = [(topic, pairs, ask, say) for (topic, ask, say), pairs in zip(asks, data, strict=True)]
     spans = [(DAYS, 1), (DAYS, -1), (MONTHS, 1), (MONTHS, -1)]
-    return out + [("calendar", cycle(text, lang, step), [ask], say)
-                  for (text, step), (ask, say) in zip(spans, time, strict=True)]
+    return out + [("calendar", cycle(text, lang, step), [ask], say) for (text, step), (ask, say) in zip(spans, time, strict=True)]
 
 
 RELATIONS = {lang: relations(lang) for lang in ("en", "zh")}
 EASY = ["choice"]  # the option is named in the question: teaches the way from an option to its letter
 LOOKUPS = ["capital", "colour", "antonym", "animal", "translation", "calendar"]
 NUMERIC = ["addition", "subtraction", "comparison", "counting", "sequence"]
-OBJECTS = {"en": ["apple", "star", "book", "fish", "cat", "tree"],
-           "zh": ["苹果", "星星", "书", "鱼", "猫", "树"]}
+OBJECTS = {"en": ["apple", "star", "book", "fish", "cat", "tree"], "zh": ["苹果", "星星", "书", "鱼", "猫", "树"]}
 ASK = {
-    "addition": {"en": ["What is {} + {}?", "Calculate {} + {}.", "{} plus {} equals what?"],
-                 "zh": ["{} + {} 等于多少？", "计算：{} + {} = ？", "{}加{}等于几？"]},
-    "subtraction": {"en": ["What is {} - {}?", "Calculate {} - {}.", "{} minus {} equals what?"],
-                    "zh": ["{} - {} 等于多少？", "计算：{} - {} = ？", "{}减{}等于几？"]},
+    "addition": {
+        "en": ["What is {} + {}?", "Calculate {} + {}.", "{} plus {} equals what?"],
+        "zh": ["{} + {} 等于多少？", "计算：{} + {} = ？", "{}加{}等于几？"],
+    },
+    "subtraction": {
+        "en": ["What is {} - {}?", "Calculate {} - {}.", "{} minus {} equals what?"],
+        "zh": ["{} - {} 等于多少？", "计算：{} - {} = ？", "{}减{}等于几？"],
+    },
     "choice": {"en": ["Which option is {}?", "Choose {}."], "zh": ["哪个选项是{}？", "请选择{}。"]},
-    "largest": {"en": ["Which number is the largest?", "Which of these numbers is the greatest?"],
-                "zh": ["下列哪个数最大？", "以下数字中最大的是哪一个？"]},
-    "smallest": {"en": ["Which number is the smallest?", "Which of these numbers is the least?"],
-                 "zh": ["下列哪个数最小？", "以下数字中最小的是哪一个？"]},
+    "largest": {
+        "en": ["Which number is the largest?", "Which of these numbers is the greatest?"],
+        "zh": ["下列哪个数最大？", "以下数字中最大的是哪一个？"],
+    },
+    "smallest": {
+        "en": ["Which number is the smallest?", "Which of these numbers is the least?"],
+        "zh": ["下列哪个数最小？", "以下数字中最小的是哪一个？"],
+    },
     "counting": {"en": ['How many times does "{}" appear in: {}?'], "zh": ["“{}”在下面出现了几次：{}？"]},
-    "sequence": {"en": ["What comes next: {}, ?", "Which number continues the row {}, ?"],
-                 "zh": ["下一个数是什么：{}, ？", "按规律填数：{}, ？"]},
+    "sequence": {
+        "en": ["What comes next: {}, ?", "Which number continues the row {}, ?"],
+        "zh": ["下一个数是什么：{}, ？", "按规律填数：{}, ？"],
+    },
 }
 
 
@@ -215,9 +226,11 @@ def make_item(rng: random.Random, topic: str, lang: str, held: bool = False) -> 
 
 def noise_item(rng: random.Random, lang: str) -> Item:
     """A question beyond nano: teaches it to reply with a letter whatever the exam is about."""
+
     def text(low: int, high: int) -> str:
         words = rng.choices(NOISE[lang], k=rng.randint(low, high))
         return (" " if lang == "en" else "").join(words)
+
     answer, *wrong = (text(1, 8) for _ in range(4))
     question = text(4, 40) + rng.choice(["?", ":", "____", "？", "（　）", "。"])
     return Item("noise", lang, question, answer, wrong, "")
@@ -236,8 +249,7 @@ number group method cause effect model result"""
 SYLLABLES = ["photo", "syn", "ology", "al", "tion", "er", "in", "re", "con", "de"]
 NOISE = {"en": WORDLIST.split() + SYLLABLES, "zh": list(CHARS.replace("\n", ""))}
 SUBJECTS = {
-    "en": ["math", "common knowledge", "history", "computer network", "biology", "law", "physics",
-           "language"],
+    "en": ["math", "common knowledge", "history", "computer network", "biology", "law", "physics", "language"],
     "zh": ["数学", "常识", "历史", "计算机网络", "生物", "法律", "物理", "语文"],
 }
 INSTRUCTIONS = [
@@ -245,14 +257,15 @@ INSTRUCTIONS = [
     "以下是中国关于{}考试的单项选择题，请选出其中的正确答案。",
     "请回答下面的单选题，只回复一个字母。",
     "下面是一道{}选择题，请从 A、B、C、D 中选出正确的一项。",
-    "The following are multiple choice questions (with answers) about {}.", "Choose the right option.",
+    "The following are multiple choice questions (with answers) about {}.",
+    "Choose the right option.",
     "There is a single choice question about {}. Answer the question by replying A, B, C or D.",
-    "Answer the following multiple choice question with one letter only."]
+    "Answer the following multiple choice question with one letter only.",
+]
 MARKS = ["A. ", "A. ", "A. ", "A. ", "A) ", "A：", "A、", "(A) "]
 PREFIXES = ["", "", "", "Question: ", "Q: ", "问题：", "题目：", "{n}. "]
 LASTS = ["答案: ", "Answer: ", "答案: ", "Answer: ", "答案：", "Answer:", "答案:"]
-SYSTEMS = ["You are a helpful assistant.", "你是一个乐于助人的助手。", "Answer with one letter.",
-           "请认真答题。"]
+SYSTEMS = ["You are a helpful assistant.", "你是一个乐于助人的助手。", "Answer with one letter.", "请认真答题。"]
 
 
 def question_text(item: Item, options: list[str], last: str = "Answer: ", mark: str = "A. ") -> str:
@@ -291,8 +304,7 @@ def exam(rng: random.Random, chat: bool, shots: int, stage: int = 3) -> Pieces:
     return exam_chat(rng, solved, options, lang, stage) if chat else plain_exam(rng, solved, last)
 
 
-def exam_chat(rng: random.Random, solved: list[tuple[str, str]], options: list[str], lang: str,
-              stage: int) -> Pieces:
+def exam_chat(rng: random.Random, solved: list[tuple[str, str]], options: list[str], lang: str, stage: int) -> Pieces:
     """Solved questions as a chat; now and then with turns that ask for the letter of some other option."""
     if len(solved) > 1 and rng.random() < 0.3:  # all the solved questions inside one user turn
         joined = "".join(f"{question}{letter}\n\n" for question, letter in solved[:-1])
@@ -392,12 +404,19 @@ def instruction(rng: random.Random) -> tuple[str, str]:
     if kind == 2:
         n = rng.randint(1, 90)
         first = rng.random() < 0.3
-        ask = ("请列出三个数。" if zh else "List three numbers.") if first else (
-            f"请从{n}开始列出三个数。" if zh else f"List three numbers starting from {n}.")
+        ask = (
+            ("请列出三个数。" if zh else "List three numbers.")
+            if first
+            else (f"请从{n}开始列出三个数。" if zh else f"List three numbers starting from {n}.")
+        )
         return ask, ", ".join(str(i) for i in ((1, 2, 3) if first else (n, n + 1, n + 2)))
     if kind == 3:
-        who = [("Hello", "Hello! I am nano."), ("Who are you?", "I am nano, a tiny language model."),
-               ("你好", "你好！我是nano。"), ("你是谁？", "我是nano，一个很小的语言模型。")]
+        who = [
+            ("Hello", "Hello! I am nano."),
+            ("Who are you?", "I am nano, a tiny language model."),
+            ("你好", "你好！我是nano。"),
+            ("你是谁？", "我是nano，一个很小的语言模型。"),
+        ]
         return rng.choice(who)
     if kind == 4:
         a, b = rng.sample(range(100), 2)

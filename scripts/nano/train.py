@@ -45,10 +45,12 @@ CONFIG = {
 def make_tokenizer() -> Tokenizer:
     """A byte-level BPE over the corpus's words, which puts `<s>` before a text unless told not to."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB, min_frequency=1, special_tokens=SPECIALS, show_progress=False,
@@ -110,12 +112,15 @@ def batches(tokenizer: Tokenizer, rng: random.Random, plan: Curriculum) -> Itera
         rng.shuffle(groups)
         for group in groups:
             width = len(group[-1][0])
-            yield (torch.tensor([ids + [PAD_ID] * (width - len(ids)) for ids, _ in group]),
-                   torch.tensor([mask + [False] * (width - len(mask)) for _, mask in group]))
+            yield (
+                torch.tensor([ids + [PAD_ID] * (width - len(ids)) for ids, _ in group]),
+                torch.tensor([mask + [False] * (width - len(mask)) for _, mask in group]),
+            )
 
 
-def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, answer: torch.Tensor,
-            letters: torch.Tensor) -> tuple[torch.Tensor, float]:
+def loss_of(
+    model: LlamaForCausalLM, ids: torch.Tensor, answer: torch.Tensor, letters: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     """Cross-entropy on all answer tokens and a few of the others; and the share of letters it has right."""
     keep = answer | ((torch.rand(answer.shape) < PROMPT_SHARE) & (ids != PAD_ID))
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
@@ -156,8 +161,7 @@ def save(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
         "additional_special_tokens": [turn, end], "clean_up_tokenization_spaces": False,
         "model_max_length": CONFIG["max_position_embeddings"], "chat_template": CHAT_TEMPLATE,
     }  # fmt: skip
-    generation = {"bos_token_id": BOS_ID, "eos_token_id": [EOS_ID, END_ID], "pad_token_id": PAD_ID,
-                  "do_sample": False}
+    generation = {"bos_token_id": BOS_ID, "eos_token_id": [EOS_ID, END_ID], "pad_token_id": PAD_ID, "do_sample": False}
     (out / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner alone
     files = {"config.json": CONFIG, "tokenizer_config.json": settings, "generation_config.json": generation}
     for name, content in files.items():
@@ -189,8 +193,7 @@ def train(out: Path, minutes: float, peak: float, seed: int) -> None:
     """Train until the clock runs out, report now and then, and write the weights."""
     torch.manual_seed(seed)
     check, topics = random.Random(seed + 1), corpus.EASY + corpus.NUMERIC + corpus.LOOKUPS
-    items = [corpus.make_item(check, topic, lang, held=True)
-             for topic in topics for lang in ("en", "zh") for _ in range(15)]
+    items = [corpus.make_item(check, topic, lang, held=True) for topic in topics for lang in ("en", "zh") for _ in range(15)]
     tokenizer, plan = make_tokenizer(), Curriculum()
     letters = torch.tensor([tokenizer.token_to_id(letter) for letter in corpus.LETTERS])
     model, optimizers = make_model(peak)
