@@ -258,7 +258,8 @@ def _show(summary: Summary) -> None:
     from ocli.stages import tables
 
     if sys.stdout.isatty():
-        Console(highlight=False).print(tables.to_rich(summary))
+        console = Console(highlight=False)
+        console.print(tables.to_rich(summary, console.width))
         print()
         for note in tables.notes(summary):
             print(note)

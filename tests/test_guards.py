@@ -165,3 +165,12 @@ def test_bad_file_in_the_models_folder_does_not_stop_the_rest(ocli: Ocli, write:
     write("recipes/models/worse.yaml", "variants: {7: hello}\n")
     assert ocli("list", "nano").rc == 0
     assert "variants: must be names" in refused(ocli("show", "bad"))
+
+
+def test_run_in_which_nothing_could_be_asked_says_so(ocli: Ocli, rows: Path, write: Write) -> None:
+    done = ocli("eval", "-m", "openai:auto", "-t", task(write), "--set", "model.base_url=http://127.0.0.1:9")
+    assert "does not say which models it serves" in refused(done)
+    assert ocli("score").rc == 1
+    done = ocli("report")
+    assert done.rc == 1
+    assert "INCOMPLETE: openai_auto, t: not asked" in done.out

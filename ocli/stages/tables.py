@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ocli.stages.report import Summary, SummaryRow
 
 COLUMNS = ("dataset", "version", "metric", "mode")
+WIDE = 10_000
+"""Columns of a file: nothing is cut."""
 
 
 def to_csv(summary: Summary) -> str:
@@ -40,20 +42,25 @@ def to_markdown(summary: Summary) -> str:
 def to_text(summary: Summary) -> str:
     """Return the table as it is printed, in a width that cuts nothing."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=1000, color_system=None)
-    console.print(to_rich(summary))
+    console = Console(file=buffer, width=WIDE, color_system=None)
+    console.print(to_rich(summary, WIDE))
     table = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join([table, "", *notes(summary), ""])
 
 
-def to_rich(summary: Summary) -> Table:
-    """Return the table for a terminal: means of tasks in bold, their intervals beside them."""
+def to_rich(summary: Summary, width: int) -> Table:
+    """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
+    lines = _lines(summary)
+    widths = [max([len(column), *(len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
+    models = [max(6, len(model)) for model in summary.models]
+    taken = sum(widths[1:]) + sum(models) + 2 * (len(widths) + len(models))
+    widths[0] = max(10, min(widths[0], width - taken))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for model in summary.models:
-        table.add_column(Text(model), justify="right", no_wrap=True)
-    for head, cells in _lines(summary):
+    for column, cells_wide in zip(COLUMNS, widths, strict=True):
+        table.add_column(column, no_wrap=True, overflow="ellipsis", width=cells_wide)
+    for model, cells_wide in zip(summary.models, models, strict=True):
+        table.add_column(Text(model), justify="right", no_wrap=True, width=cells_wide)
+    for head, cells in lines:
         row = next(iter(cells.values()))
         texts = [Text(part) for part in head]
         scores = [Text(_number(cells.get(model))) for model in summary.models]
