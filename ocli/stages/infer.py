@@ -109,7 +109,9 @@ def _ask_model(asking: Asking, outcome: Outcome) -> None:
     live = sys.stdout.isatty() and sys.stderr.isatty()
     try:
         with nullcontext(sys.stderr) if asking.debug else diverted(log) as stream:
-            asyncio.run(_infer(asking, outcome, Screen(stream, live)))
+            interrupted = asyncio.run(_infer(asking, outcome, Screen(stream, live)))
+        if interrupted:
+            raise KeyboardInterrupt
     except BaseException as error:
         asking.run.log("infer", f"{asking.model}: stopped: {type(error).__name__}: {error}")
         reason = last_error(log) if isinstance(error, EngineError) and asking.spec.engine == "vllm" else ""
@@ -118,7 +120,8 @@ def _ask_model(asking: Asking, outcome: Outcome) -> None:
         raise
 
 
-async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> None:
+async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
+    """Ask one model; return whether the user stopped it."""
     engine, run, model = asking.engine, asking.run, asking.model
     try:
         await engine.start()
@@ -139,6 +142,7 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> None:
             outcome.failed += stream.progress.errors
             outcome.kept += kept
             run.log("infer", f"{model}: {stream.asked} asked, {stream.progress.errors} failed, {kept} kept")
+        return stream.interrupted
     finally:
         await engine.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ocli.engines import Engine
 from ocli.errors import EngineError, OcliError
@@ -22,6 +24,7 @@ class Stream:
 
     def __init__(self, model: str, run: Run, plans: list[TaskPlan], kept: int, screen: Screen, debug: bool) -> None:
         self.asked = 0
+        self.interrupted = False
         self._debug = debug
         self._first_errors: set[str | None] = set()
         self._running = RunningScore(plans)
@@ -29,13 +32,17 @@ class Stream:
         self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen)
 
     async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
-        """Answer all requests with as many workers as the engine can use."""
+        """Answer all requests with as many workers as the engine can use, or until Ctrl-C (then ``interrupted`` is set)."""
+        self._listen_for_interrupt()
         try:
             with self.progress:
                 ticker = asyncio.create_task(self._tick())
                 workers = [asyncio.create_task(self._work(engine, requests)) for _ in range(engine.concurrency)]
                 try:
                     await asyncio.gather(*workers)
+                except asyncio.CancelledError:
+                    if not self.interrupted:
+                        raise
                 finally:
                     for task in (ticker, *workers):
                         task.cancel()
@@ -43,6 +50,18 @@ class Stream:
         finally:
             for file in self._files.values():
                 file.close()
+
+    def _listen_for_interrupt(self) -> None:
+        """Let Ctrl-C end the stream in good order, once: a second one must not tear what the first one closes."""
+        task = asyncio.current_task()
+
+        def stop() -> None:
+            if not self.interrupted and task is not None:
+                self.interrupted = True
+                task.cancel()
+
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or not in the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
 
     async def _tick(self) -> None:
         while True:  # the clock and the rates go on while nothing arrives
