@@ -85,9 +85,16 @@ def test_unknown_engine_argument_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_model_that_vllm_cannot_load_is_said_in_words(tmp_path: Path) -> None:
-    done = ocli("eval", "-m", "vllm:./nowhere", "-t", "quickstart", cwd=tmp_path, code=2)
-    assert "vLLM cannot start" in done.stderr
+@pytest.mark.parametrize(
+    ("model", "setting", "words"),
+    [
+        ("vllm:./nowhere", "limit=1", "path './nowhere': no such directory"),
+        ("vllm:nano", "model.args.tensor_parallel_size=3", "vLLM cannot start"),
+    ],
+)
+def test_model_that_vllm_cannot_load_is_said_in_words(tmp_path: Path, model: str, setting: str, words: str) -> None:
+    done = ocli("eval", "-m", model, "-t", "quickstart", "--set", setting, cwd=tmp_path, code=2)
+    assert words in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
