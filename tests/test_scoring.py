@@ -12,7 +12,7 @@ import pytest
 from ocli.catalog import load_tasks
 from ocli.errors import RecipeError, RunError
 from ocli.recipe import TaskSpec
-from ocli.scoring import ITEM_SCHEMA, read_replies, score_replies
+from ocli.scoring import CHUNK, ITEM_SCHEMA, read_replies, score_replies
 from ocli.stages.report import RowMaker, cells_of
 from ocli.stats import Stratum, macro_mean, wilson
 
@@ -184,10 +184,8 @@ def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
     assert row.floor == 50.0
 
 
-def test_reading_in_pieces_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [{"id": f"s/{i}", "text": "A" * (i * 37 % 400)} for i in range(50)]
-    path = write(tmp_path / "p.jsonl", lines, end='{"id": "s/50", "te')
-    whole = read_replies(path)
-    assert whole["id"].to_list() == [line["id"] for line in lines]
-    monkeypatch.setattr("ocli.scoring.CHUNK", 64)
-    assert read_replies(path).equals(whole)
+def test_file_larger_than_a_piece_is_read_whole_with_its_longest_line(tmp_path: Path) -> None:
+    sizes = [100_000] * 120 + [CHUNK + 1] + [100_000] * 120
+    lines = [{"id": f"s/{i}", "text": "A", "messages": ["x" * size]} for i, size in enumerate(sizes)]
+    path = write(tmp_path / "p.jsonl", lines, end='{"id": "s/999", "te')
+    assert read_replies(path)["id"].to_list() == [line["id"] for line in lines]
