@@ -1,4 +1,4 @@
-"""Train nano, a language model of 0.9 million weights, from scratch on a CPU.
+"""Train nano, a language model of a million weights, from scratch on a CPU.
 
 The whole run lasts `--minutes`: the learning rate follows the clock and not a step count, so that a
 slow machine gives a somewhat weaker model and not a later one.
