@@ -38,11 +38,15 @@ def is_data_file(name: str) -> bool:
 
 def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
     """Read all rows of a file; ``header`` names the columns of a CSV that has no header line."""
+    return parse_rows(str(path), read_bytes(path), header)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file; raise DataError when it cannot be read."""
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return parse_rows(str(path), raw, header)
 
 
 def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[Row]:

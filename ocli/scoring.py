@@ -197,10 +197,8 @@ class RunningScore:
                     },
                     schema=ITEM_SCHEMA,
                 )
-                replies = pl.DataFrame({"id": items["id"], "key": "", "sample": 0, "text": [text for _, text in fresh]})
-                replies = replies.with_columns(
-                    pl.lit(None, pl.String).alias("error"), pl.lit(None, pl.String).alias("finish_reason")
-                )
+                texts = {"key": "", "id": items["id"], "sample": 0, "text": [text for _, text in fresh]}
+                replies = pl.DataFrame({**texts, "finish_reason": None, "error": None}, schema=REPLY_SCHEMA)
                 scores = score_replies(items, replies, self._tasks[name])["score"]
                 self._sum += float(scores.sum())
                 self._count += scores.len()

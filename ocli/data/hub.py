@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ocli.data.local import FoundFile, LocalFiles, read_bytes
+from ocli.data.local import FoundFile, LocalFiles
 from ocli.errors import DataError
 from ocli.recipe import DataSpec
+from ocli.rows import read_bytes
 
 
 class HubFiles:
@@ -28,6 +29,8 @@ class HubFiles:
         # One call fetches the files of every subset and split: asking once a subset would cost 52 round trips.
         self.patterns = _widen(spec.hub_files or "*", spec)
         self._snapshot: Path | None = None
+        self._files: LocalFiles | None = None
+        self._names: list[str] | None = None
         self._problem = ""
 
     def find(self, pattern: str) -> list[FoundFile]:
@@ -35,11 +38,12 @@ class HubFiles:
         root = self._fetch()
         if root is None:
             return []
-        pattern, _, member = pattern.partition(".zip:")
-        if member:
-            return LocalFiles(root / f"{pattern}.zip").find(member)
-        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return [(f"{self.repo}/{name}", partial(read_bytes, root / name)) for name in fnmatch.filter(files, pattern)]
+        if ".zip:" in pattern:
+            self._files = self._files or LocalFiles(root)
+            return self._files.find(pattern)
+        if self._names is None:  # listed once, not once a subset and split
+            self._names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        return [(f"{self.repo}/{name}", partial(read_bytes, root / name)) for name in fnmatch.filter(self._names, pattern)]
 
     def origin(self, name: str) -> str:
         """Name the data set and the commit it was read at."""

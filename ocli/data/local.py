@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ocli.errors import DataError
+from ocli.rows import read_bytes
 
 FoundFile = tuple[str, Callable[[], bytes]]
 _COMPRESSED = ("", ".gz", ".bz2")
@@ -21,6 +22,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._zips: dict[Path, dict[str, zipfile.ZipInfo]] | None = None
+        self._named: dict[Path, LocalFiles] = {}
 
     def find(self, pattern: str) -> list[FoundFile]:
         """Return (name, read) of the files that match: the first of plain, compressed, or zipped that exists.
@@ -30,7 +32,10 @@ class LocalFiles:
         archive, _, member = pattern.partition(".zip:")
         if member:
             path = self.root / f"{archive}.zip"
-            return LocalFiles(path).find(member) if path.is_file() else []
+            if not path.is_file():
+                return []
+            # Kept, so that a zip's list of members is read once and not once a subset.
+            return self._named.setdefault(path, LocalFiles(path)).find(member)
         if self.root.is_dir():
             for base in (self.root, self.root / "data"):
                 for suffix in _COMPRESSED:
@@ -89,14 +94,6 @@ def _open(path: Path) -> dict[str, zipfile.ZipInfo]:
             return {info.filename: info for info in archive.infolist() if not info.is_dir()}
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is not a readable zip ({error}); fetch it again") from None
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file; raise DataError when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _read_member(path: Path, name: str) -> bytes:
