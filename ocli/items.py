@@ -6,6 +6,7 @@ Everything here is decided by the recipe, the data and the seed alone: not by en
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,9 @@ class Item:
     choices: tuple[str, ...]
     groups: tuple[str, ...] = ()
     """The groups it is averaged in, beside its subset and its task."""
+    right: int | None = None
+    """The index of the right choice, where choices are compared by their likelihood."""
+    baseline: str | None = None
 
 
 class RowReader:
@@ -36,6 +40,35 @@ class RowReader:
         self.spec = spec
         self._fields = [(name, compile_field(f"{task}: data.fields.{name}", text)) for name, text in spec.data.fields.items()]
         self._choices = compile_field(f"{task}: choices", spec.choices) if spec.choices else None
+        self._where = compile_field(f"{task}: data.where", spec.data.where) if spec.data.where else None
+        self._baseline = compile_field(f"{task}: baseline", spec.baseline) if spec.baseline is not None else None
+
+    def questions(self, subset: str | None, rows: list[Row]) -> list[tuple[int, Row]]:
+        """Return the questions of a split with their indices: the rows, or what a column lists, but for those left out."""
+        spec = self.spec.data
+        if spec.each:
+            rows = [question for index, row in enumerate(rows) for question in self._each(item_id(subset, index), row, spec.each)]
+        numbered = list(enumerate(rows))
+        if self._where is None:
+            return numbered
+        kept = [(index, row) for index, row in numbered if self._evaluate_where(subset, index, row)]
+        if not kept:
+            raise DataError(
+                f"{self.task}: data.where ({spec.where!r}) leaves no question" + (f" of {subset!r}" if subset else "")
+            )
+        return kept
+
+    def _each(self, where: str, row: Row, column: str) -> list[Row]:
+        questions = row.get(column)
+        if not isinstance(questions, list) or not all(isinstance(question, dict) for question in questions):
+            raise DataError(
+                f"{self.task}: row {where}: data.each: {column!r} is no list of questions; the row has: {', '.join(row)}"
+            )
+        return [{**row, **question} for question in questions]
+
+    def _evaluate_where(self, subset: str | None, index: int, row: Row) -> bool:
+        assert self._where is not None
+        return bool(self._evaluate(f"row {item_id(subset, index)}", self._where, {**row, "row": row}))
 
     def values(self, subset: str | None, index: int, row: Row) -> Row:
         """Return the row's columns, its subset's fields and the task's fields; later ones may use earlier ones."""
@@ -53,23 +86,40 @@ class RowReader:
         """Return the item of a row; raise DataError, naming the row, when it cannot be scored."""
         where = f"{self.task}: row {item_id(subset, index)}"
         values = self.values(subset, index, row)
-        choices = self._offered(where, values)
-        target = _answer(where, values["target"])
-        if choices and target not in choices:
-            raise DataError(f"{where}: the answer {target!r} is none of the choices {', '.join(choices)}")
         groups = tuple(group for name in self.spec.groups for group in _groups(where, name, values))
-        return Item(item_id(subset, index), subset, values, target, choices, groups)
+        choices = self._offered(where, values)
+        if self.spec.mode == "perplexity":
+            return Item(item_id(subset, index), subset, values, "", (), groups)
+        if self.spec.mode == "generate":
+            target = _answer(where, values["target"])
+            if choices and target not in choices:
+                raise DataError(f"{where}: the answer {target!r} is none of the choices {', '.join(choices)}")
+            return Item(item_id(subset, index), subset, values, target, choices, groups)
+        right = _right(where, values["target"], choices)
+        # In a prompt, ``target`` is the choice that is being written: here and in examples the right one.
+        values["target"] = choices[right]
+        baseline = str(self._evaluate(where, self._baseline, values)) if self._baseline else None
+        return Item(item_id(subset, index), subset, values, choices[right], choices, groups, right, baseline)
+
+    def example(self, subset: str | None, index: int, row: Row) -> Row:
+        """Return the values of a row that is shown as a worked example."""
+        if self.spec.mode == "loglikelihood":
+            return self.item(subset, index, row).values
+        return self.values(subset, index, row)
 
     def _offered(self, where: str, values: Row) -> tuple[str, ...]:
         if self._choices is None:
             return ()
-        try:
-            choices = self._choices(values)
-        except PromptError as error:
-            raise DataError(f"{error} ({where})") from None
+        choices = self._evaluate(where, self._choices, values)
         if not isinstance(choices, (list, tuple)) or not choices:
             raise DataError(f"{where}: 'choices' must give a list of the answers on offer, not {choices!r}")
         return tuple(str(choice) for choice in choices)
+
+    def _evaluate(self, where: str, expression: Callable[[Row], Any], values: Row) -> Any:
+        try:
+            return expression(values)
+        except PromptError as error:
+            raise DataError(f"{error} ({where})") from None
 
 
 def item_id(subset: str | None, index: int) -> str:
@@ -89,6 +139,18 @@ def _answer(where: str, target: Any) -> str:
     return str(int(target)) if isinstance(target, float) and target.is_integer() else str(target)
 
 
+def _right(where: str, target: Any, choices: tuple[str, ...]) -> int:
+    """Return the index of the right choice: the target is that index (a whole number, from 0) or the choice's text."""
+    if isinstance(target, int) and not isinstance(target, bool):
+        if not 0 <= target < len(choices):
+            raise DataError(f"{where}: the answer is choice {target}, but there are {len(choices)} (0 to {len(choices) - 1})")
+        return target
+    text = _answer(where, target)
+    if text not in choices:
+        raise DataError(f"{where}: the answer {text!r} is none of the choices {', '.join(choices)}")
+    return choices.index(text)
+
+
 def _groups(where: str, name: str, values: Row) -> list[str]:
     """Read one group field: it holds one group, a list of them, or nothing."""
     if name not in values:
@@ -97,9 +159,10 @@ def _groups(where: str, name: str, values: Row) -> list[str]:
     return [str(part) for part in value] if isinstance(value, list) else [] if value in (None, "") else [str(value)]
 
 
-def examples(
-    task: str, spec: TaskSpec, subset: str | None, rows: list[Row], asked: list[Row], seed: int
-) -> list[tuple[int, Row]]:
+Questions = list[tuple[int, Row]]
+
+
+def examples(task: str, spec: TaskSpec, subset: str | None, rows: Questions, asked: Questions, seed: int) -> Questions:
     """Choose the few-shot rows of one subset: the same for every item, whatever the order of work."""
     select, count = spec.fewshot.select, spec.fewshot.count
     place = f"{spec.data.splits.fewshot!r}" + (f" of {subset!r}" if subset else "")
@@ -110,7 +173,7 @@ def examples(
         random.Random(f"{seed}/{task}/{subset}/fewshot").shuffle(indices)
     if len(indices) < count or max(indices[:count], default=0) >= len(rows):
         raise DataError(f"{task}: {count} examples are asked for, but the split {place} has {len(rows)} rows")
-    return [(index, rows[index]) for index in indices[:count]]
+    return [rows[index] for index in indices[:count]]
 
 
 def limited(items: list[Item], limit: int | None, seed: str) -> list[Item]:

@@ -16,9 +16,10 @@ from ocli.errors import PromptError
 from ocli.items import Item, RowReader, examples, limited
 from ocli.prompts import Prompt, Shot
 from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
-from ocli.types import Request
+from ocli.types import Choice, Context, Request, Row, Sampling
 
 Shots = dict[str | None, list[Shot]]
+Fits = Callable[[Request], bool]
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,84 @@ class TaskPlan:
     digest: str
     """SHA-256 over all that is asked and what is right: every rendered question, example, answer, and the sampling."""
 
-    def requests(self, model: ModelSpec, chat: bool, sampling: SamplingSpec, identity: Sequence[Any] = ()) -> Iterator[Request]:
+    def requests(
+        self, model: ModelSpec, chat: bool, sampling: SamplingSpec, identity: Sequence[Any] = (), fits: Fits = lambda _: True
+    ) -> Iterator[Request]:
         """Yield the requests subset by subset, so that shared prefixes stay together.
 
         ``sampling`` is the recipe's own layer; the model's and the task's lie below it. ``identity`` is the engine's: what
-        decides a reply beside the prompt. The first 8 digits of a key are the model's, the other 24 the question's.
+        decides a reply beside the prompt. ``fits`` says whether the model's context holds a request: where the task says
+        ``on_overflow: drop_shots``, examples are dropped until it does, the last one first, as OpenCompass drops them.
         """
         settings = sampling.over(model.sampling.over(self.spec.sampling)).resolve(model.generation_config)
         model_part = _sha(json.dumps([*identity, chat], ensure_ascii=False))[:8]
-        head = json.dumps(asdict(settings), ensure_ascii=False)
-        as_text = self.spec.fewshot.as_ == "text"
+        render = _Rendering(self, model.system, chat, settings, model_part)
         for item in self.items:
             shots = self.shots[item.subset]
-            messages, prompt = None, None
-            if chat:
-                messages = self.prompt.messages(item.values, shots, model.system, as_text)
-                rendered = json.dumps(messages, ensure_ascii=False)
-            else:
-                prompt = rendered = self.prompt.text(item.values, shots, model.system)
-            oracle = self.prompt.render("assistant", item.values)
-            key = model_part + _sha(f"{head}\n{rendered}")[:24]
-            yield Request(key, self.name, item.id, item.subset, 0, settings, messages, prompt, oracle)
+            request = render.request(item, shots)
+            while shots and self.spec.on_overflow == "drop_shots" and not fits(request):
+                shots = shots[:-1]
+                request = render.request(item, shots)
+            yield request
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """How one task's items become requests to one model."""
+
+    plan: TaskPlan
+    system: str | None
+    chat: bool
+    settings: Sampling
+    model_part: str
+
+    def request(self, item: Item, shots: list[Shot]) -> Request:
+        """Render an item after these examples. The first 8 digits of its key are the model's, the others the question's."""
+        plan, spec = self.plan, self.plan.spec
+        context: Context | None = None
+        choices: tuple[Choice, ...] = ()
+        if spec.mode == "generate":
+            context = self._context(item.values, shots)
+            oracle = plan.prompt.render("assistant", item.values)
+            asked = f"{json.dumps(asdict(self.settings), ensure_ascii=False)}\n{_dump(context)}"
+        else:
+            choices = self._choices(item, shots)
+            oracle = choices[item.right].text if item.right is not None else ""
+            asked = json.dumps([spec.mode, is_whole(spec), spec.window, *map(asdict, choices)], ensure_ascii=False)
+        return Request(
+            self.model_part + _sha(asked)[:24], plan.name, item.id, item.subset, 0, self.settings,
+            messages=context if isinstance(context, tuple) else None,
+            prompt=context if isinstance(context, str) else None,
+            choices=choices, whole=is_whole(spec), greedy=any(rule.metric.name == "greedy" for rule in spec.score),
+            rolling=spec.mode == "perplexity", window=spec.window,
+            shots_dropped=len(plan.shots[item.subset]) - len(shots), oracle=oracle, right=item.right,
+        )  # fmt: skip
+
+    def _context(self, values: Row, shots: list[Shot]) -> Context:
+        prompt, spec = self.plan.prompt, self.plan.spec
+        if self.chat:
+            return prompt.messages(values, shots, self.system, spec.fewshot.as_ == "text")
+        return prompt.text(values, shots, self.system, spec.join)
+
+    def _choices(self, item: Item, shots: list[Shot]) -> tuple[Choice, ...]:
+        """Render the prompt once for each choice, which it calls ``target``. A text for perplexity stands alone."""
+        spec = self.plan.spec
+        if spec.mode == "perplexity":
+            return (Choice("", self.plan.prompt.text(item.values, (), join=spec.join)),)
+        made: list[Choice] = []
+        for choice in item.choices:
+            values = {**item.values, "target": choice}
+            context = self._context(values, shots)
+            if made and made[-1].context == context:
+                context = made[-1].context  # one text in memory, not one a choice
+            joint = "" if self.chat or not context else spec.join.answer
+            made.append(Choice(context, joint + self.plan.prompt.render("assistant", values), item.baseline))
+        return tuple(made)
+
+
+def is_whole(spec: TaskSpec) -> bool:
+    """Whether a task's rules need the likelihood of the whole sequence, context and choice."""
+    return any(rule.by == "sequence_mean" for rule in spec.score)
 
 
 def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> list[TaskPlan]:
@@ -74,32 +132,38 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     prompt = Prompt(spec.prompt)
     rows = data.load(name, spec, recipe.data_dir, recipe.offline)
     reader = RowReader(name, spec)
-    items = [reader.item(subset, index, row) for subset, part in rows.test.items() for index, row in enumerate(part)]
-    shots: Shots = {subset: [] for subset in rows.test}
+    asked = {subset: reader.questions(subset, part) for subset, part in rows.test.items()}
+    items = [reader.item(subset, index, row) for subset, part in asked.items() for index, row in part]
+    shots: Shots = {subset: [] for subset in asked}
     for subset, part in rows.fewshot.items():
-        chosen = examples(name, spec, subset, part, rows.test[subset], recipe.seed)
-        shots[subset] = [prompt.shot(reader.values(subset, index, row)) for index, row in chosen]
-    settings = recipe.sampling.over(spec.sampling)
-    digest = _digest(prompt, items, shots, [settings.model_dump(exclude_none=True), spec.fewshot.as_])
+        chosen = examples(name, spec, subset, reader.questions(subset, part), asked[subset], recipe.seed)
+        shots[subset] = [prompt.shot(reader.example(subset, index, row)) for index, row in chosen]
+    settings = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True)
+    protocol = [settings, spec.fewshot.as_, spec.mode, spec.join.model_dump(), spec.window, spec.on_overflow]
+    digest = _digest(prompt, spec, items, shots, protocol)
     picked = limited(items, recipe.limit, f"{recipe.seed}/{name}")
     return TaskPlan(name, spec, prompt, picked, shots, len(items), rows.origin, digest)
 
 
-def _digest(prompt: Prompt, items: list[Item], shots: Shots, settings: list[Any]) -> str:
+def _digest(prompt: Prompt, spec: TaskSpec, items: list[Item], shots: Shots, protocol: list[Any]) -> str:
     """Hash every item as it is asked. The same questions give the same digest wherever their rows come from."""
-    whole = hashlib.sha256(json.dumps([settings, [[subset, shots[subset]] for subset in shots]], sort_keys=True).encode())
+    whole = hashlib.sha256(json.dumps([protocol, [[subset, shots[subset]] for subset in shots]], sort_keys=True).encode())
     for item in items:
+        written = item.choices if spec.mode == "loglikelihood" else (item.values.get("target"),)
         try:
-            rendered = prompt.text(item.values, ()), prompt.render("assistant", item.values)
+            rendered = [
+                (prompt.text(values, ()), prompt.render("assistant", values))
+                for values in ({**item.values, "target": text} for text in written)
+            ]
         except PromptError as error:
             raise PromptError(f"{error} (item {item.id})") from None
-        whole.update(json.dumps([item.id, *rendered, item.target, item.choices]).encode())
+        whole.update(json.dumps([item.id, rendered, item.target, item.choices, item.right, item.baseline]).encode())
     return whole.hexdigest()
 
 
 def version(spec: TaskSpec, digest: str) -> str:
     """Return six hex digits over all that a score depends on, but for the model: what is asked, and the rules."""
-    rules = [rule.model_dump(mode="json") for rule in spec.score]
+    rules = [rule.model_dump(mode="json", exclude_none=True) for rule in spec.score]
     return _sha(json.dumps([digest, spec.version, rules], sort_keys=True))[:6]
 
 
@@ -108,6 +172,17 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
+def _dump(context: Context) -> str:
+    return context if isinstance(context, str) else json.dumps(context, ensure_ascii=False)
+
+
 def describe(request: Request) -> dict[str, Any]:
-    """Return the prompt part of a prediction line: ``messages`` for a chat model, ``prompt`` for a base model."""
-    return {"messages": list(request.messages)} if request.messages is not None else {"prompt": request.prompt}
+    """Return the prompt part of a prediction line: ``messages`` for a chat model, ``prompt`` for a base model.
+
+    Where choices stand after different contexts, it is a list with one for each of them.
+    """
+    contexts: list[Context | None] = [choice.context for choice in request.choices]
+    if not contexts:
+        contexts = [request.messages if request.messages is not None else request.prompt]
+    name = "messages" if isinstance(contexts[0], tuple) else "prompt"
+    return {name: contexts[0] if all(context == contexts[0] for context in contexts) else contexts}

@@ -20,10 +20,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ocli.catalog import find_prompt, roots
 from ocli.errors import OcliError, PromptError, did_you_mean
+from ocli.recipe import Join
 from ocli.types import Message
 
 BLOCKS = ("system", "user", "assistant")
 _NULL = "the row has no value (null) in a column that the prompt shows"
+
+_NEWLINES = Join()
 
 Shot = tuple[str, str]
 """A worked example: what the user asks, what the assistant answers."""
@@ -118,15 +121,14 @@ class Prompt:
             turns += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
         return (*turns, {"role": "user", "content": question})
 
-    def text(self, values: Mapping[str, Any], shots: Sequence[Shot], system: str | None = None) -> str:
-        """Render for a base model: the non-empty blocks joined by newlines.
-
-        The joint is OpenCompass' (``opencompass/models/base.py``, LMTemplateParser.parse_template without a meta template),
-        so that a C-Eval example reads ``答案: `` newline ``C``.
-        """
+    def text(self, values: Mapping[str, Any], shots: Sequence[Shot], system: str | None = None, join: Join = _NEWLINES) -> str:
+        """Render for a base model: the non-empty blocks, joined as the task says (by newlines, as OpenCompass does)."""
         system_text = system if system is not None else self.render("system", values)
-        parts = [system_text, *(part for shot in shots for part in shot), self.render("user", values)]
-        return "\n".join(part for part in parts if part)
+        examples = join.examples.join(join.answer.join(part for part in shot if part) for shot in shots)
+        question = self.render("user", values)
+        between = join.examples if join.question is None else join.question
+        asked = between.join(part for part in (examples, question) if part)
+        return join.system.join(part for part in (system_text, asked) if part)
 
 
 def compile_field(name: str, expression: str) -> Callable[[Mapping[str, Any]], Any]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ocli.documents import Document, Loc
 from ocli.errors import RecipeError, did_you_mean
-from ocli.types import Sampling
+from ocli.types import Mode, Sampling
 
 ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines").glob("[a-z]*.py")))
 """An engine is a file; its name is the file's."""
@@ -23,7 +23,23 @@ CAPABILITIES = (
     "code", "instruction", "long_context", "safety", "chat",
 )  # fmt: skip
 
-RESULT_COLUMNS = {"id", "subset", "sample", "answer", "target", "score", "status", "groups", "key"}
+By = Literal[
+    "sum", "token_mean", "char_mean", "byte_mean", "sequence_mean", "unconditional", "normalizing", "clp",
+]  # fmt: skip
+"""How choices are compared by their likelihoods; ``ocli/metrics/likelihood.py`` has the formulas."""
+
+COMPARING = ("accuracy",)
+"""Metrics that need one choice to be preferred to the others."""
+
+LIKELIHOOD_METRICS: dict[Mode, tuple[str, ...]] = {
+    "generate": (),  # any @metric
+    "loglikelihood": (*COMPARING, "probability", "greedy", "perplexity"),
+    "perplexity": ("token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"),
+}
+
+RESULT_COLUMNS = {
+    "id", "subset", "sample", "answer", "target", "score", "status", "groups", "key", "shots_dropped",
+}  # fmt: skip
 
 _SECRET = re.compile(r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{12,})")
 
@@ -81,10 +97,14 @@ CallSpec = Annotated[Call, BeforeValidator(Call.read)]
 
 
 class Rule(Strict):
-    """One way of scoring: the first rule of a task is the headline, the others are columns beside it."""
+    """One way of scoring: the first rule of a task is the headline, the others are columns beside it.
+
+    A generated reply is read by ``extract``; likelihoods are compared ``by``.
+    """
 
     name: str | None = None
-    extract: CallSpec
+    extract: CallSpec | None = None
+    by: By | None = None
     metric: CallSpec
 
     @property
@@ -108,7 +128,8 @@ class DataSpec(Strict):
     """Where rows come from and what their fields are called.
 
     ``local`` patterns are tried in order below ``--data-dir`` (a directory, or a zip); a pattern that begins with ``./``
-    is beside the file that says it. ``{split}`` and ``{subset}`` are filled in.
+    is beside the file that says it. ``{split}`` and ``{subset}`` are filled in. ``columns`` names files with one value a line
+    for each row, ``each`` a column whose list gives one question an element, ``where`` an expression that a question must meet.
     """
 
     local: Annotated[list[str], BeforeValidator(_as_list)] = []
@@ -120,6 +141,9 @@ class DataSpec(Strict):
     subsets: dict[str, dict[str, Any]] = {}
     only: list[str] | None = Field(None, min_length=1)
     header: list[str] | None = None
+    columns: dict[str, Annotated[list[str], BeforeValidator(_as_list)]] = {}
+    each: str | None = None
+    where: str | None = None
     fields: dict[str, str] = {}
 
     @field_validator("subsets", mode="before")
@@ -165,6 +189,19 @@ class FewShot(Strict):
         return values
 
 
+class Join(Strict):
+    """What stands between the parts of a base model's text; for a chat model the parts are turns.
+
+    The defaults are OpenCompass' (``opencompass/models/base.py``, LMTemplateParser without a meta template).
+    """
+
+    system: str = "\n"
+    answer: str = "\n"
+    examples: str = "\n"
+    question: str | None = None
+    """Between the last example and the question; left out: as between examples."""
+
+
 class TaskSpec(Strict):
     """A benchmark: data, prompt, mode and scoring rules."""
 
@@ -176,8 +213,13 @@ class TaskSpec(Strict):
     data: DataSpec
     prompt: str
     fewshot: FewShot = FewShot()
-    mode: Literal["generate"] = "generate"
+    join: Join = Join()
+    on_overflow: Literal["error", "drop_shots"] = "error"
+    mode: Mode = "generate"
     choices: str | None = None
+    baseline: str | None = None
+    window: int | None = Field(None, ge=1)
+    twin: str | None = None
     sampling: SamplingSpec = SamplingSpec()
     score: list[Rule] = Field(min_length=1)
     groups: list[str] = []
@@ -192,9 +234,38 @@ class TaskSpec(Strict):
         taken = set(labels) & RESULT_COLUMNS
         if taken:
             raise ValueError(f"score: a rule cannot be called {', '.join(sorted(taken))}: the results have a column of that name")
-        if "target" not in self.data.fields:
+        if "target" not in self.data.fields and self.mode != "perplexity":
             raise ValueError("data.fields must say what 'target' is")
+        self._check_mode()
         return self
+
+    def _check_mode(self) -> None:
+        """Refuse what means nothing in the task's mode: it would be ignored without a word."""
+        if self.mode == "loglikelihood" and self.choices is None:
+            raise ValueError("mode loglikelihood needs 'choices', an expression that lists the texts to compare")
+        if self.mode == "perplexity" and (self.choices or self.fewshot.count):
+            raise ValueError("mode perplexity scores a text as it is: it has no 'choices' and no 'fewshot'")
+        if self.window and self.mode != "perplexity":
+            raise ValueError("'window' is for mode perplexity")
+        for rule in self.score:
+            where = f"score: rule {rule.label!r}"
+            if self.mode == "generate" and (rule.extract is None or rule.by):
+                raise ValueError(f"{where}: a generated reply is read by 'extract' (and not compared 'by' anything)")
+            if self.mode != "generate" and rule.extract:
+                raise ValueError(f"{where}: mode {self.mode} has no text to 'extract' from")
+            known = LIKELIHOOD_METRICS[self.mode]
+            if known and rule.metric.name not in known:
+                near = did_you_mean(rule.metric.name, known)
+                raise ValueError(
+                    f"{where}: mode {self.mode} has no metric {rule.metric.name!r}{near} (it has: {', '.join(known)})"
+                )
+            if self.mode != "generate" and (rule.by is None) == (rule.metric.name in COMPARING):
+                need = "needs 'by'" if rule.by is None else "compares nothing, so it has no 'by'"
+                raise ValueError(f"{where}: metric {rule.metric.name} {need}")
+            if rule.by in ("unconditional", "normalizing") and self.baseline is None:
+                raise ValueError(
+                    f"{where}: 'by: {rule.by}' needs 'baseline', an expression for the context that stands in for none"
+                )
 
 
 class ModelSpec(Strict):
@@ -256,6 +327,18 @@ class Settings(Strict):
     sampling: SamplingSpec = SamplingSpec()
 
 
+class Reference(Strict):
+    """A published score to compare with, 0 to 100; ``tolerance`` is how far a faithful run may be from it."""
+
+    score: float
+    source: str
+    tolerance: Annotated[float, Field(ge=0)]
+
+
+References = dict[str, dict[str, Reference]]
+"""By model, then by task."""
+
+
 class RecipeSpec(Settings):
     """What ``ocli eval`` is given: models x tasks. ``model`` and ``task`` are laid over every model and task."""
 
@@ -264,6 +347,7 @@ class RecipeSpec(Settings):
     tasks: list[str | dict[str, Any]] = []
     model: dict[str, Any] = {}
     task: dict[str, Any] = {}
+    reference: References = {}
 
 
 class Recipe(Settings):
@@ -273,6 +357,7 @@ class Recipe(Settings):
     description: str = ""
     models: dict[str, ModelSpec]
     tasks: dict[str, TaskSpec]
+    reference: References = {}
     versions: dict[str, str] = {}
     record: dict[str, Any] = {}
     """What was decided while the run was made: data revisions, chat template, generation_config."""

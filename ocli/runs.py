@@ -136,11 +136,12 @@ def to_line(request: Request, reply: Reply) -> bytes:
         "sample": request.sample,
         "text": reply.text,
         "reasoning": reply.reasoning,
-        "choices": None,
+        "choices": None if reply.choices is None else [scored.line() for scored in reply.choices],
         "finish_reason": reply.finish_reason,
         "usage": asdict(reply.usage),
         "seconds": round(reply.seconds, 6),
         "error": reply.error,
+        **({"shots_dropped": request.shots_dropped} if request.shots_dropped else {}),
         **describe(request),
     }
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

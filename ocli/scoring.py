@@ -16,9 +16,11 @@ import polars as pl
 
 from ocli.errors import RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
+from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, weight_of
 from ocli.plan import TaskPlan
 from ocli.recipe import TaskSpec
 from ocli.registry import extractor, metric
+from ocli.types import Reply, Request
 
 ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
@@ -26,6 +28,7 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "groups": pl.List(pl.String),
     "choices": pl.List(pl.String),
     "target": pl.String,
+    "right": pl.Int64,
 }
 REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "key": pl.String,
@@ -34,9 +37,13 @@ REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "text": pl.String,
     "finish_reason": pl.String,
     "error": pl.String,
+    "shots_dropped": pl.Int64,
 }
+LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES}
 CHUNK = 8 << 20
 """Bytes of predictions parsed at once: bounds memory, and small enough for malloc to use the same pages again."""
+
+COLUMNS = ("id", "subset", "sample", "answer", "target", "score", "status")
 
 NOT_ASKED = "not answered yet"
 
@@ -51,27 +58,34 @@ def items_frame(plan: TaskPlan) -> pl.DataFrame:
             "groups": [list(item.groups) for item in items],
             "choices": [list(item.choices) for item in items],
             "target": [item.target for item in items],
+            "right": [item.right for item in items],
         },
         schema=ITEM_SCHEMA,
     )
 
 
-def read_replies(path: Path) -> pl.DataFrame:
+def reply_schema(task: TaskSpec) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """Return the fields of a prediction line that a task's rules read."""
+    return REPLY_SCHEMA if task.mode == "generate" else LIKELIHOOD_SCHEMA
+
+
+def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
     """Read a predictions file without its prompts; a torn last line is a reply that never arrived whole."""
+    schema = reply_schema(task)
     if not path.is_file():
-        return pl.DataFrame(schema=REPLY_SCHEMA)
+        return pl.DataFrame(schema=schema)
     frames: list[pl.DataFrame] = []
     workers = os.cpu_count() or 1
     try:
         with open(path, "rb", buffering=0) as file, ThreadPoolExecutor(workers) as pool:
             chunks = _whole_lines(file)
             while window := list(islice(chunks, 2 * workers)):  # a few at a time: the file may be larger than memory
-                frames += pool.map(lambda chunk: pl.read_ndjson(io.BytesIO(chunk), schema=REPLY_SCHEMA), window)
+                frames += pool.map(lambda chunk: pl.read_ndjson(io.BytesIO(chunk), schema=schema), window)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except pl.exceptions.PolarsError:
         raise RunError(_first_bad_line(path)) from None
-    replies = pl.concat(frames) if frames else pl.DataFrame(schema=REPLY_SCHEMA)
+    replies = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
     return replies.unique(["id", "sample"], keep="last", maintain_order=True)
 
 
@@ -104,17 +118,37 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
     """Score each item's reply by every rule of the task.
 
     Returns one row an item, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for each
-    further rule, then ``groups`` and ``key``. ``score`` is the first rule's (0 to 1), null where the request failed.
+    further rule, then ``groups``, ``key`` and ``shots_dropped``. ``score`` is the first rule's (0 to 1; of a perplexity the nats
+    per unit, with a column of units beside it), null where the request failed.
     """
+    replies = replies.rename({"choices": "likelihoods"}, strict=False)
     asked = items.with_row_index("position").join(replies, on="id", how="left", maintain_order="left")
     asked = asked.with_columns(
-        pl.col("sample").fill_null(0),
+        pl.col("sample", "shots_dropped").fill_null(0),
         pl.when(pl.col("key").is_null()).then(pl.lit(NOT_ASKED)).otherwise(pl.col("error")).alias("error"),
     )
+    scored = _score_texts(asked, task) if task.mode == "generate" else _score_likelihoods(asked, task)
+    further = [column for rule in task.score[1:] for column in (rule.label, weight_of(rule)) if column in scored.columns]
+    weights = [weight_of(task.score[0])] if weight_of(task.score[0]) in scored.columns else []
+    return scored.select(*COLUMNS, *weights, *further, "groups", "key", "shots_dropped")
+
+
+def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
+    """Score items by the likelihoods of their choices; the answer is the text of the one that the first rule prefers."""
+    failed = pl.col("error").is_not_null()
+    likelihoods = pl.when(~failed).then(pl.col("likelihoods"))
+    scored = score_choices(asked.with_columns(likelihoods.alias("likelihoods")), task.score)
+    compared = "answer0" in scored.columns
+    answer = pl.col("choices").list.get(pl.col("answer0")) if compared else pl.lit(None, pl.String)
+    unanswered = pl.col("answer0" if compared else "score0").is_null()  # a server may tell of none of the choices
+    status = pl.when(failed).then(pl.lit("failed")).when(unanswered).then(pl.lit("unanswered")).otherwise(pl.lit("ok"))
+    labels = {"score" if number == 0 else rule.label: pl.col(f"score{number}") for number, rule in enumerate(task.score)}
+    return scored.with_columns(answer.alias("answer"), status.alias("status"), **labels)
+
+
+def _score_texts(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
     parts = [_score_part(part, tuple(part["choices"][0]), task) for part in _by_choices(asked)]
-    scored = pl.concat(parts).sort("position") if parts else _score_part(asked, (), task)
-    further = [rule.label for rule in task.score[1:]]
-    return scored.select("id", "subset", "sample", "answer", "target", "score", "status", *further, "groups", "key")
+    return pl.concat(parts).sort("position") if parts else _score_part(asked, (), task)
 
 
 def _by_choices(frame: pl.DataFrame) -> list[pl.DataFrame]:
@@ -128,6 +162,7 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     text, target = pl.when(~failed).then(pl.col("text").fill_null("")), pl.col("target")
     columns: dict[str, pl.Expr] = {}
     for number, rule in enumerate(task.score):
+        assert rule.extract is not None  # the schema's word for a generated reply
         extract = extractor.get(rule.extract.name, rule.extract.options)
         measure = metric.get(rule.metric.name, rule.metric.options)
         # Answers first, as a column of their own: a metric may read its answer several times.
@@ -150,12 +185,15 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
 def find_rules(task: TaskSpec) -> None:
     """Raise RecipeError when a rule names an extractor, a metric or an option that does not exist."""
     for rule in task.score:
-        extractor.get(rule.extract.name, rule.extract.options)
-        metric.get(rule.metric.name, rule.metric.options)
+        if rule.extract is not None:
+            extractor.get(rule.extract.name, rule.extract.options)
+            metric.get(rule.metric.name, rule.metric.options)
 
 
 def check_rules(plan: TaskPlan) -> None:
     """Score silence once for each set of choices, so that a rule's mistake shows before a model is asked."""
+    if plan.spec.mode != "generate":
+        return
     first = {item.choices: item for item in reversed(plan.items)}
     for item in first.values():
         one = items_frame(replace(plan, items=[item]))
@@ -169,38 +207,43 @@ def check_rules(plan: TaskPlan) -> None:
 
 
 class RunningScore:
-    """The mean score of the replies so far, for the progress line: scored in small frames, not one by one."""
+    """The mean score of the replies so far, for the progress line: scored in small frames, not one by one.
+
+    Perplexities are no part of it: they are on another scale.
+    """
 
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
-        self._tasks = {plan.name: plan.spec for plan in plans}
+        plans = [plan for plan in plans if plan.spec.score[0].metric.name not in PERPLEXITIES]
+        self._plans = {plan.name: plan for plan in plans}
         self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
-        self._fresh: dict[str, list[tuple[str, str]]] = {name: [] for name in self._tasks}
+        self._fresh: dict[str, list[tuple[str, Reply]]] = {plan.name: [] for plan in plans}
         self._sum = 0.0
         self._count = 0
 
-    def add(self, task: str, item_id: str, text: str) -> None:
+    def add(self, request: Request, reply: Reply) -> None:
         """Remember a good reply."""
-        self._fresh[task].append((item_id, text))
+        if request.task in self._fresh:
+            self._fresh[request.task].append((request.id, reply))
 
     def mean(self) -> float | None:
         """Return the mean of the headline scores, 0 to 100, of all replies so far (micro, over all tasks)."""
         for name, fresh in self._fresh.items():
             if fresh:
-                known = self._items[name]
-                items = pl.DataFrame(
-                    {
-                        "id": [item_id for item_id, _ in fresh],
-                        "subset": None,
-                        "groups": [[] for _ in fresh],
-                        "choices": [list(known[item_id].choices) for item_id, _ in fresh],
-                        "target": [known[item_id].target for item_id, _ in fresh],
-                    },
-                    schema=ITEM_SCHEMA,
-                )
-                texts = {"key": "", "id": items["id"], "sample": 0, "text": [text for _, text in fresh]}
-                replies = pl.DataFrame({**texts, "finish_reason": None, "error": None}, schema=REPLY_SCHEMA)
-                scores = score_replies(items, replies, self._tasks[name])["score"]
+                plan, known = self._plans[name], self._items[name]
+                items = items_frame(replace(plan, items=[known[item_id] for item_id, _ in fresh]))
+                scores = score_replies(items, _replies_frame(fresh, plan.spec), plan.spec)["score"]
                 self._sum += float(scores.sum())
                 self._count += scores.len()
                 fresh.clear()
         return 100 * self._sum / self._count if self._count else None
+
+
+def _replies_frame(replies: Sequence[tuple[str, Reply]], task: TaskSpec) -> pl.DataFrame:
+    """Return good replies as ``read_replies`` would read them."""
+    columns = {"id": [item for item, _ in replies], "text": [reply.text for _, reply in replies], "key": "", "sample": 0}
+    if task.mode != "generate":
+        columns["choices"] = [[scored.line() for scored in reply.choices or ()] for _, reply in replies]
+    schema = reply_schema(task)
+    return pl.DataFrame(columns, schema_overrides=schema).select(
+        pl.col(name) if name in columns else pl.lit(None, kind).alias(name) for name, kind in schema.items()
+    )

@@ -9,7 +9,7 @@ estimated from survey data", Survey Methodology 24 (1998) 193-201, for putting t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Z95 = 1.959963984540054
@@ -23,6 +23,13 @@ class Estimate:
     stderr: float | None
     low: float
     high: float
+
+    def map(self, increasing: Callable[[float], float]) -> Estimate:
+        """Return the estimate of a function of the mean: its interval is the interval's image, its error the delta method's."""
+        step = 1e-6 * max(1.0, abs(self.mean))
+        slope = (increasing(self.mean + step) - increasing(self.mean - step)) / (2 * step)
+        stderr = None if self.stderr is None else slope * self.stderr
+        return Estimate(increasing(self.mean), stderr, increasing(self.low), increasing(self.high))
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,18 @@ class Stratum:
     def variance(self) -> float | None:
         """The sample variance (n - 1), which one score alone does not have."""
         return max(0.0, self.squares - self.total**2 / self.n) / (self.n - 1) if self.n > 1 else None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Pairs (y, x) of which the sum of y over the sum of x is wanted: how many, their sums, squares and products."""
+
+    n: int
+    y: float
+    x: float
+    yy: float
+    xx: float
+    xy: float
 
 
 def wilson(p: float, n: float) -> tuple[float, float]:
@@ -78,6 +97,19 @@ def macro_mean(strata: Sequence[Stratum], binary: bool) -> Estimate:
         reach = Z95 * (stderr or 0.0)
         low, high = max(0.0, mean - reach), min(1.0, mean + reach)
     return Estimate(mean, stderr, low, high)
+
+
+def ratio_of(parts: Sequence[Ratio]) -> Estimate:
+    """Estimate sum(y) / sum(x) over all parts together, each pair one draw (Cochran, sections 2.11 and 6.4).
+
+    The variance is that of the residuals y - r x, n / (n - 1) times their sum of squares over the square of sum(x).
+    """
+    n, y, x, yy, xx, xy = (sum(getattr(part, name) for part in parts) for name in ("n", "y", "x", "yy", "xx", "xy"))
+    ratio = y / x
+    residuals = max(0.0, yy - 2 * ratio * xy + ratio**2 * xx)
+    stderr = math.sqrt(n / (n - 1) * residuals) / x if n > 1 else None
+    reach = Z95 * (stderr or 0.0)
+    return Estimate(ratio, stderr, ratio - reach, ratio + reach)
 
 
 def _pooled_variance(strata: Sequence[Stratum]) -> float:

@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from ocli.errors import EngineError
-from ocli.types import Request
+from ocli.types import Context, Request
 
 
 class UnaskableError(ValueError):
     """One item's prompt that this model cannot be asked: the item's own failure, never the run's."""
+
+
+class OverlongError(UnaskableError):
+    """A prompt that is longer than the model's context."""
 
 
 class Encoder:
@@ -38,31 +42,61 @@ class Encoder:
         full = list(tokenizer("a")["input_ids"])
         end = next((i for i in range(len(full)) if full[i : i + len(plain)] == plain), 0)
         self.prefix: list[int] = full[:end]
+        last = getattr(tokenizer, "eos_token_id", None)
+        self.start_ids: list[int] = self.prefix or ([last] if last is not None else [0])
+        """What stands before a text that has nothing before it: BOS, or EOS where the tokenizer has no BOS, as in lm-eval."""
+
+    @property
+    def room(self) -> int:
+        """How many tokens can be scored at once after one that begins them."""
+        return (self.context or 1 << 30) - 1
 
     def encode(self, request: Request) -> list[int]:
         """Return the token ids of a request's prompt; raise UnaskableError when this model cannot be asked it."""
-        ids = self._ids(request.prompt or "" if request.messages is None else self._render(request))
+        [ids] = self.ids([self.render(request.prompt or "" if request.messages is None else request.messages)])
         if not ids:
             raise UnaskableError("the prompt has no tokens")
-        if self.context is not None and len(ids) >= self.context:
-            raise UnaskableError(f"the prompt has {len(ids)} tokens, the model's context {self.context}; nothing is cut silently")
+        self.refuse_overlong(len(ids))
         return ids
 
-    def _render(self, request: Request) -> str:
-        turns = list(request.messages or ())
+    def fits(self, request: Request) -> bool:
+        """Whether the model's context holds a request; what cannot be asked for another reason is said when it is asked."""
+        contexts = [(choice.context, choice.text) for choice in request.choices] or [
+            (request.messages or request.prompt or "", "")
+        ]
         try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # noqa: BLE001 - templates raise what they like; it is about this prompt's turns
-            raise UnaskableError(f"the model's chat template refuses the turns of item {request.id}: {error}") from None
+            for ids in self.ids([self.render(context) + text for context, text in contexts]):
+                self.refuse_overlong(len(ids) - bool(request.choices))
+        except OverlongError:
+            return False
+        except UnaskableError:
+            return True
+        return True
 
-    def _ids(self, text: str) -> list[int]:
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def refuse_overlong(self, tokens: int) -> None:
+        """Raise UnaskableError when a prompt of so many tokens leaves no room for one more in the model's context."""
+        if self.context is not None and tokens >= self.context:
+            raise OverlongError(f"the prompt has {tokens} tokens, the model's context {self.context}; nothing is cut silently")
+
+    def render(self, context: Context) -> str:
+        """Write turns as the model's chat template does, up to where the model goes on; text is as it is."""
+        if isinstance(context, str):
+            return context
+        try:
+            return str(self.tokenizer.apply_chat_template(list(context), tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # noqa: BLE001 - templates raise what they like; it is about this prompt's turns
+            raise UnaskableError(f"the model's chat template refuses the turns: {error}") from None
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Tokenise texts, each with the tokens that begin every prompt of this model exactly once."""
         size = len(self.prefix)
-        if not size:
-            return ids
-        while ids[:size] == self.prefix:
-            ids = ids[size:]
-        return self.prefix + ids
+        made = []
+        for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]:
+            begin = 0
+            while size and ids[begin : begin + size] == self.prefix:
+                begin += size
+            made.append([*self.prefix, *ids[begin:]])
+        return made
 
     def record(self) -> dict[str, Any]:
         """Return what was decided, for the run's record."""

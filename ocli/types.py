@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypedDict
 
 Role = Literal["system", "user", "assistant"]
+Mode = Literal["generate", "loglikelihood", "perplexity"]
 
 
 class Message(TypedDict):
@@ -30,9 +31,25 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
+Context = str | tuple[Message, ...]
+"""What stands before a text: plain text for a base model, turns for a chat model."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A text whose likelihood is asked, after ``context`` and, where there is one, after ``baseline`` as well."""
+
+    context: Context
+    text: str
+    baseline: str | None = None
+
+
 @dataclass(frozen=True)
 class Request:
-    """One rendered prompt with its settings: ``messages`` for a chat model, ``prompt`` for a base model."""
+    """One rendered prompt with its settings: ``messages`` for a chat model, ``prompt`` for a base model.
+
+    A log-likelihood request has ``choices`` instead, and a perplexity request the one text as its only choice.
+    """
 
     key: str
     task: str
@@ -42,8 +59,20 @@ class Request:
     sampling: Sampling
     messages: tuple[Message, ...] | None = None
     prompt: str | None = None
+    choices: tuple[Choice, ...] = ()
+    whole: bool = False
+    """Whether the context's own likelihood is asked too, where choices cannot be compared without it."""
+    greedy: bool = False
+    """Whether the reply must say of each choice if greedy decoding would have written it."""
+    rolling: bool = False
+    """Whether a text longer than ``window`` is scored window by window."""
+    window: int | None = None
+    """Tokens scored at once when ``rolling``; ``None``: as many as the model's context holds."""
+    shots_dropped: int = 0
     oracle: str = ""
     """The right answer as the prompt file writes it. Only ``echo`` reads it; it is not part of the key."""
+    right: int | None = None
+    """The index of the right choice. Only ``echo`` reads it; it is not part of the key."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +85,41 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """The natural log-probability of ``tokens`` tokens, summed; ``None`` where a server does not tell it."""
+
+    logprob: float | None
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came back for a choice.
+
+    ``own`` is the text's likelihood after its context, ``context`` the context's own (``None`` where nobody needs it; its first
+    token is counted and has no likelihood), ``baseline`` the text's after the baseline. ``greedy`` says whether greedy decoding
+    would have written the text; ``None`` where that is not known.
+    """
+
+    text: str
+    own: Likelihood
+    greedy: bool | None = None
+    context: Likelihood | None = None
+    baseline: Likelihood | None = None
+
+    def line(self) -> dict[str, Any]:
+        """Return the choice as a prediction line has it; what was not asked is left out."""
+        line = {"text": self.text, **asdict(self.own), "bytes": len(self.text.encode("utf-8", "replace")), "greedy": self.greedy}
+        further = {"context": self.context, "baseline": self.baseline}
+        return line | {name: asdict(value) for name, value in further.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Reply:
     """What came back. ``error`` is set when nothing did, and then ``text`` means nothing."""
 
     text: str = ""
+    choices: tuple[Scored, ...] | None = None
     reasoning: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)

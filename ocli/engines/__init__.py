@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from ocli.errors import EngineError, did_you_mean
-from ocli.recipe import ModelSpec
+from ocli.recipe import ModelSpec, TaskSpec
 from ocli.types import Reply, Request
 
 EXTRAS = {"vllm": "[vllm]", "torch": "[hf]", "transformers": "[hf]"}
@@ -39,7 +40,7 @@ class Engine(Protocol):
 
     def __init__(self, spec: ModelSpec) -> None: ...
 
-    def check(self, tasks: list[str]) -> None:
+    def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Raise EngineError when these tasks cannot be asked; called before anything is loaded."""
 
     async def start(self) -> None:
@@ -47,6 +48,14 @@ class Engine(Protocol):
 
     async def generate(self, request: Request) -> Reply:
         """Answer one request; a failure of this request alone is a reply with ``error``."""
+        ...
+
+    async def loglikelihood(self, request: Request) -> Reply:
+        """Score the choices of one request; a failure of this request alone is a reply with ``error``."""
+        ...
+
+    def fits(self, request: Request) -> bool:
+        """Whether the model's context holds a request, as far as the engine can tell; known after ``start``."""
         ...
 
     async def close(self) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ocli.engines import chosen, number, refuse_unknown
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec
+from ocli.recipe import ModelSpec, TaskSpec
 from ocli.types import Reply, Request, Sampling, Usage
 
 DEFAULT_KEY = "OPENAI_API_KEY"
@@ -50,7 +51,7 @@ class Engine:
         self._key = _key(spec)
         self._client: Any = None
 
-    def check(self, tasks: list[str]) -> None:
+    def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Any task can be asked."""
 
     async def start(self) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ocli.engines import refuse_unknown
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec
+from ocli.recipe import ModelSpec, TaskSpec
 from ocli.rows import read_rows
-from ocli.types import Reply, Request, Row, Usage
+from ocli.types import Likelihood, Reply, Request, Row, Scored, Usage
 
 MODEL_PART = 8
 """So many digits of a key say which model was asked; whose replies are replayed does not matter."""
@@ -42,7 +43,7 @@ class Engine:
         self.record: dict[str, Any] = {"replayed_from": str(self.path.resolve())}
         self._tables: dict[str, _Table] = {}
 
-    def check(self, tasks: list[str]) -> None:
+    def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Refuse one file for several tasks: item 0 of each would get the same reply."""
         self._must_exist()
         if self.path.is_dir():
@@ -78,6 +79,18 @@ class Engine:
             return Reply(error=f"the replay file has no reply for item {request.id}{sample}")
         return _reply(row)
 
+    async def loglikelihood(self, request: Request) -> Reply:
+        """Return the recorded likelihoods of this request's choices."""
+        reply = await self.generate(request)
+        if reply.error is None and (reply.choices is None or len(reply.choices) != len(request.choices)):
+            has = "no likelihoods" if reply.choices is None else f"the likelihoods of {len(reply.choices)} choices"
+            return Reply(error=f"the replay file has {has} for item {request.id}, which asks for {len(request.choices)}")
+        return reply
+
+    def fits(self, request: Request) -> bool:
+        """Anything fits."""
+        return True
+
     async def close(self) -> None:
         """Nothing to give back."""
 
@@ -102,7 +115,7 @@ def _index(path: Path) -> _Table:
     rows = read_rows(path)
     for place, row in zip(_places(path, len(rows)), rows, strict=True):
         _check(place, row)
-        texts = row["texts"] if "texts" in row else [row["text"]]
+        texts = row["texts"] if "texts" in row else [row.get("text") or ""]
         first = row.get("sample") or 0
         for sample, text in enumerate(texts, start=first):
             reply = {**row, "text": text}
@@ -132,7 +145,7 @@ def _places(path: Path, count: int) -> list[str]:
 def _check(place: str, row: Row) -> None:
     """Refuse a row that is no reply: what is not text now would be a crash, or a wrong score, when it is scored."""
     names = f"the line has: {', '.join(row)}"
-    if "text" not in row and "texts" not in row:
+    if "text" not in row and "texts" not in row and not row.get("choices"):
         raise EngineError(f"{place}: a reply needs 'text' (or 'texts'); {names}")
     if row.get("id") is None and row.get("key") is None:
         raise EngineError(f"{place}: a reply needs the 'id' or 'key' of what it answers; {names}")
@@ -141,7 +154,8 @@ def _check(place: str, row: Row) -> None:
         "'key' must be 32 hex digits, as a run's predictions have it": key is None or _is_key(key),
         "'id' must be a string or a whole number": item is None or _is_whole(item) or isinstance(item, str),
         "'texts' must be a list of strings": "texts" not in row or _are_strings(texts),
-        "'text' must be a string": "texts" in row or isinstance(row["text"], str) or bool(row.get("error")),
+        "'text' must be a string": "texts" in row or isinstance(row.get("text", ""), str) or bool(row.get("error")),
+        "'choices' must be a list of mappings with 'text', 'logprob' and 'tokens'": _are_choices(row.get("choices")),
         "'sample' must be a whole number": _is_count(row.get("sample")),
         "'usage' must hold whole numbers": usage is None or (isinstance(usage, dict) and all(map(_is_count, usage.values()))),
         "'seconds' must be a number": isinstance(row.get("seconds") or 0, (int, float)),
@@ -169,6 +183,26 @@ def _are_strings(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
 
 
+def _are_choices(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(part, dict) and _is_likely(part) for part in value))
+
+
+def _is_likely(value: Any) -> bool:
+    logprob = value.get("logprob")
+    fine = logprob is None or (isinstance(logprob, (int, float)) and not isinstance(logprob, bool))
+    inner = [value[name] for name in ("context", "baseline") if value.get(name) is not None]
+    return fine and _is_whole(value.get("tokens")) and all(isinstance(part, dict) and _is_likely(part) for part in inner)
+
+
+def _scored(value: Row) -> Scored:
+    own, context, baseline = (
+        None if part is None else Likelihood(part["logprob"], part["tokens"])
+        for part in (value, value.get("context"), value.get("baseline"))
+    )
+    assert own is not None
+    return Scored(str(value.get("text", "")), own, value.get("greedy"), context, baseline)
+
+
 def _question(row: Row) -> str | None:
     return row["key"][MODEL_PART:] if row.get("key") is not None else None
 
@@ -179,6 +213,7 @@ def _reply(row: Row) -> Reply:
     usage = row.get("usage") or {}
     return Reply(
         text=row["text"],
+        choices=tuple(map(_scored, row["choices"])) if row.get("choices") else None,
         reasoning=row.get("reasoning"),
         finish_reason=row.get("finish_reason"),
         usage=Usage(usage.get("prompt"), usage.get("cached"), usage.get("completion")),

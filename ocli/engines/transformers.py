@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from ocli.engines import chosen, model_path, number, refuse_unknown
 from ocli.engines._decoding import DRAWING, Halt, Suggestion
 from ocli.engines._loading import device_of, from_hub, moved
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec
+from ocli.recipe import ModelSpec, TaskSpec
 from ocli.tokens import Encoder, UnaskableError, cut_at_stop, stop_token_ids
 from ocli.types import Reply, Request, Sampling, Usage
 
@@ -79,7 +80,7 @@ class Engine:
         self._halt: Halt | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
 
-    def check(self, tasks: list[str]) -> None:
+    def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Any task can be asked."""
 
     async def start(self) -> None:

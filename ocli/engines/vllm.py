@@ -6,16 +6,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import os
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocli.engines import chosen, model_path, refuse_unknown
+from ocli.engines._calls import Answer, Call, Value, calls_of, values_of
 from ocli.engines._decoding import Suggestion
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec
+from ocli.likelihood import query
+from ocli.recipe import ModelSpec, TaskSpec
 from ocli.tokens import Encoder, UnaskableError
 from ocli.types import Reply, Request, Usage
 
@@ -38,6 +42,9 @@ REPLY_ARGS = (
     "logits_processor_pattern", "additional_config", "seed",
 )  # fmt: skip
 """Arguments that change replies and so belong to a request's key. ``max_model_len`` does: it says where a reply is cut."""
+
+MOST_NEXT = 128
+"""So many ids can be asked about as the next one in one call (vLLM's MAX_LOGPROB_TOKEN_IDS)."""
 
 SUGGESTIBLE = {
     "do_sample", "temperature", "top_k", "top_p", "min_p",
@@ -64,7 +71,7 @@ class Engine:
         self._llm: Any = None
         self._number = 0
 
-    def check(self, tasks: list[str]) -> None:
+    def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Any task can be asked."""
 
     async def start(self) -> None:
@@ -106,6 +113,8 @@ class Engine:
             # Twice what all replicas run at once, as vLLM chose it: their queues never run dry while replies are written.
             self.concurrency = 2 * config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
         self._encoder = Encoder(tokenizer, spec.chat, self.path, int(model.max_model_len))
+        # vLLM's second model runner (CUDA only) computes the scores of just the rows and ids that are asked.
+        self._scores_by_id = bool(getattr(config, "use_v2_model_runner", False))
         self.chat = self._encoder.chat
         self._suggestion = Suggestion(dict(model.try_get_generation_config()), spec.generation_config, SUGGESTIBLE)
         args = chosen(spec.args, REPLY_ARGS)
@@ -120,25 +129,78 @@ class Engine:
     async def generate(self, request: Request) -> Reply:
         """Hand one prompt to vLLM and wait for its final output."""
         began = time.perf_counter()
+        try:
+            ids = self._encoder.encode(request)
+            final = await self._run(ids, **self._settings(request))
+        except UnaskableError as error:
+            return Reply(error=str(error))
+        completion = final.outputs[0]
+        usage = Usage(len(ids), final.num_cached_tokens, len(completion.token_ids))
+        seconds = time.perf_counter() - began
+        return Reply(completion.text, finish_reason=completion.finish_reason, usage=usage, seconds=seconds)
+
+    async def loglikelihood(self, request: Request) -> Reply:
+        """Score a request's choices: one call where they are one token each, else a call a choice on the cached context."""
+        began = time.perf_counter()
+        try:
+            asked = query(request, self._encoder)
+            spans = asked.spans()
+            calls = calls_of(spans)
+            done = await asyncio.gather(*(self._score(call, request.greedy) for call in calls))
+        except UnaskableError as error:
+            return Reply(error=str(error))
+        answers = {call.prompt: answer for call, (answer, _) in zip(calls, done, strict=True)}
+        usage = Usage(sum(len(call.prompt) for call in calls), sum(cached for _, cached in done), 0)
+        choices = asked.choices(values_of(spans, answers))
+        return Reply(choices=choices, finish_reason="stop", usage=usage, seconds=time.perf_counter() - began)
+
+    async def _score(self, call: Call, greedy: bool) -> tuple[Answer, int]:
+        """Ask one call; return its values and how many of its ids were in the prefix cache.
+
+        vLLM gives values for the ids it computes. What the cache reaches into is asked again without the cache.
+        """
+        tail = call.prompt[call.tail :]
+        settings: dict[str, Any] = {"logprob_token_ids": call.nexts[:MOST_NEXT], "max_tokens": 1, "temperature": 0.0}
+        settings |= {"detokenize": False, "flat_logprobs": True}
+        by_id = bool(tail) and self._scores_by_id and not greedy
+        if by_id:
+            settings |= {"prompt_logprob_token_ids": [[token] for token in tail], "prompt_logprob_start": call.tail - 1}
+        elif tail:
+            settings["prompt_logprobs"] = 0
+        # The value of an id comes from the id before it: that one must be computed too.
+        final = await self._run(call.prompt, **settings, skip_reading_prefix_cache=bool(tail) and call.tail == 1)
+        if tail and not 0 <= final.num_cached_tokens < call.tail:
+            final = await self._run(call.prompt, **settings, skip_reading_prefix_cache=True)
+        completion = final.outputs[0]
+        nexts = {
+            token: (completion.logprobs[0][token].logprob, token == completion.token_ids[0]) for token in call.nexts[:MOST_NEXT]
+        }
+        for begin in range(MOST_NEXT, len(call.nexts), MOST_NEXT):
+            more, _ = await self._score(Call(call.prompt, len(call.prompt), call.nexts[begin : begin + MOST_NEXT]), greedy)
+            nexts |= more.nexts
+        return Answer(_tail(final, tail, by_id), nexts), final.num_cached_tokens
+
+    async def _run(self, ids: Sequence[int], **settings: Any) -> Any:
+        """Hand token ids to vLLM; return its final output. What it refuses for these ids alone is raised as UnaskableError."""
         self._number += 1
         final: Any = None
         try:
-            ids = self._encoder.encode(request)
-            async for output in self._llm.generate({"prompt_token_ids": ids}, self._settings(request), str(self._number)):
+            sampling = self._sampling_class(**settings, output_kind=self._final)
+            async for output in self._llm.generate({"prompt_token_ids": list(ids)}, sampling, str(self._number)):
                 final = output
-        except UnaskableError as error:
-            return Reply(error=str(error))
         except Exception as error:
             if self._llm is None or self._llm.errored:
                 raise EngineError(
                     f"vLLM died: {_one_line(error)}; the log above says why, -r goes on where it stopped"
                 ) from error
-            return Reply(error=f"vLLM refuses this request: {type(error).__name__}: {_one_line(error)}")
+            raise UnaskableError(f"vLLM refuses this request: {type(error).__name__}: {_one_line(error)}") from None
         if final is None:
-            return Reply(error="vLLM gave no output for this request")
-        completion = final.outputs[0]
-        usage = Usage(len(ids), final.num_cached_tokens, len(completion.token_ids))
-        return Reply(completion.text, None, completion.finish_reason, usage, time.perf_counter() - began)
+            raise UnaskableError("vLLM gave no output for this request")
+        return final
+
+    def fits(self, request: Request) -> bool:
+        """Whether the model's context holds a request."""
+        return self._encoder.fits(request)
 
     async def close(self) -> None:
         """Stop vLLM's processes, so that the next model finds the memory free."""
@@ -146,20 +208,27 @@ class Engine:
             self._llm.shutdown()
             self._llm = None
 
-    def _settings(self, request: Request) -> Any:
+    def _settings(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
         said = {"top_p": sampling.top_p, "top_k": sampling.top_k, "seed": sampling.seed}
         left = {key: value for key, value in self._suggestion.settle(sampling).items() if key != "do_sample"}
-        return self._sampling_class(
-            **{
-                **left,
-                **{key: value for key, value in said.items() if value is not None},
-                "temperature": self._suggestion.temperature(sampling),
-                "max_tokens": sampling.max_tokens,
-                "stop": list(sampling.stop),
-                "output_kind": self._final,
-            }
-        )
+        return {
+            **left,
+            **{key: value for key, value in said.items() if value is not None},
+            "temperature": self._suggestion.temperature(sampling),
+            "max_tokens": sampling.max_tokens,
+            "stop": list(sampling.stop),
+        }
+
+
+def _tail(final: Any, tail: Sequence[int], by_id: bool) -> list[Value]:
+    """Read the values of a prompt's last ids; rows of what the cache held come before them, or are not there at all."""
+    if by_id:
+        return [(float(row[0]), None) for row in final.prompt_token_id_logprobs]
+    if not tail:
+        return []
+    rows = [row[token] for row, token in zip(final.prompt_logprobs[-len(tail) :], tail, strict=True)]
+    return [(row.logprob, row.rank == 1) for row in rows]
 
 
 def _one_line(error: BaseException) -> str:

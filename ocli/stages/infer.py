@@ -51,7 +51,7 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
         find_rules(task)
     loaded = {name: engines.load(spec) for name, spec in recipe.models.items()}
     for engine in loaded.values():
-        engine.check(list(recipe.tasks))
+        engine.check(recipe.tasks)
     plans = plan_tasks(recipe, say)
     for plan in plans:
         check_rules(plan)
@@ -93,7 +93,7 @@ class Asking:
 
     def requests(self, plan: TaskPlan) -> Iterator[Request]:
         """All requests of one task, as this engine is asked them."""
-        return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, self.engine.identity)
+        return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, self.engine.identity, self.engine.fits)
 
     def left(self, done: Done) -> Iterator[Request]:
         """The requests of all tasks that are not answered yet."""

@@ -10,18 +10,25 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ocli.errors import RunError
+from ocli.metrics.likelihood import PERPLEXITIES, weight_of
 from ocli.plan import version
-from ocli.recipe import Recipe, TaskSpec
+from ocli.recipe import Recipe, Rule, TaskSpec
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
-from ocli.stats import Estimate, Stratum, macro_mean, mean_of
+from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
+from ocli.types import Row
 
-MODES = {"generate": "gen"}
-"""What the table calls a mode, in OpenCompass' words."""
+
+def mode_of(task: TaskSpec, rule: Rule) -> str:
+    """Return what the table calls a rule's mode, in OpenCompass' words: gen, ppl, clp, or ll for other likelihoods."""
+    if task.mode == "loglikelihood":
+        return "ppl" if rule.by in ("sequence_mean", "normalizing") else "clp" if rule.by == "clp" else "ll"
+    return "gen" if task.mode == "generate" else "ppl"
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class SummaryRow:
     average: str | None = None
     subsets: list[int] | None = None
     headline: bool = True
+    reference: dict[str, Any] | None = None
+    """A published score to compare with: ``score``, ``source``, ``tolerance``."""
+    shots_dropped: int = 0
+    """How many items were asked with fewer examples than the task says, because their prompt was too long."""
 
     @property
     def is_task_mean(self) -> bool:
@@ -137,57 +148,69 @@ def _partial(recipe: Recipe) -> dict[str, str]:
     return {name: ", ".join(words) for name, words in parts.items()}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The counts of one subset under one rule."""
-
-    subset: str | None
-    stratum: Stratum | None
-    counts: dict[str, int]
-
-
 def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataFrame) -> Iterator[SummaryRow]:
     label = task.abbr or name
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
-        binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
-        make = RowMaker(model, name, version, MODES[task.mode], rule.label, number == 0, binary)
-        cells = cells_of(results, column)
+        kind = Nats(rule, column) if rule.metric.name in PERPLEXITIES else Scores(results, column)
+        make = RowMaker(model, name, version, mode_of(task, rule), rule.label, number == 0, kind)
+        cells = make.cells(results)
         if len(cells) > 1 or cells[0].subset is not None:
             for cell in cells:
                 yield make.mean(f"{label}-{cell.subset}", [cell], subset=cell.subset)
         for group in sorted({group for groups in results["groups"].unique().to_list() for group in groups}):
             members = results.filter(pl.col("groups").list.contains(group))
-            yield make.mean(f"{label}-{group}", cells_of(members, column), group=f"{label}-{group}")
+            yield make.mean(f"{label}-{group}", make.cells(members), group=f"{label}-{group}")
         yield make.mean(name, cells)
-        if len(cells) > 1:
-            yield make.micro(name, results, column)
+        if len(cells) > 1 and isinstance(kind, Scores):
+            yield make.micro(name, results)
 
 
-def cells_of(results: pl.DataFrame, column: str) -> list[Cell]:
-    """Count and sum the scores of each subset under one rule."""
-    status, score = pl.col("status"), pl.col(column)
-    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
-    unanswered = pl.col("answer").is_null() & (status != "failed")
-    grouped = results.group_by("subset", maintain_order=True).agg(
-        score.count().alias("n"),
-        score.sum().alias("total"),
-        (score**2).sum().alias("squares"),
-        unanswered.sum().alias("unanswered"),
-        *((status == word).sum().alias(word) for word in ("truncated", "failed")),
-    )
-    return [
-        Cell(
-            row["subset"],
-            Stratum(row["n"], row["total"], row["squares"]) if row["n"] else None,
-            {word: row[word] for word in ("unanswered", "truncated", "failed")},
-        )
-        for row in grouped.to_dicts()
-    ]
+class Scores:
+    """Scores from 0 to 1: their plain mean, over subsets the mean of the subsets' means, shown times 100."""
+
+    scale = 100.0
+
+    def __init__(self, results: pl.DataFrame, column: str) -> None:
+        self._score = pl.col(column)
+        self._binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
+        self.sums = {"n": self._score.count(), "total": self._score.sum(), "squares": (self._score**2).sum()}
+
+    def stratum(self, row: Row) -> Stratum:
+        """Return a subset's sums."""
+        return Stratum(row["n"], row["total"], row["squares"])
+
+    def estimate(self, strata: Sequence[Any]) -> Estimate:
+        """Estimate the mean over subsets."""
+        return macro_mean(strata, self._binary)
 
 
-def _floor(cell: Cell) -> float:
-    return cell.stratum.total / (cell.stratum.n + cell.counts["failed"]) if cell.stratum else 0.0
+class Nats:
+    """Negative log-likelihoods per unit, weighted by their units: one text's tokens count as much as another's."""
+
+    scale = 1.0
+
+    def __init__(self, rule: Rule, column: str) -> None:
+        self._perplexity = PERPLEXITIES[rule.metric.name]
+        x, y = pl.col(weight_of(rule)), pl.col(column) * pl.col(weight_of(rule))
+        self.sums = {"n": y.count(), "y": y.sum(), "x": x.sum(), "yy": (y * y).sum(), "xx": (x * x).sum(), "xy": (x * y).sum()}
+
+    def stratum(self, row: Row) -> Ratio:
+        """Return a subset's sums."""
+        return Ratio(*(row[name] for name in self.sums))
+
+    def estimate(self, strata: Sequence[Any]) -> Estimate:
+        """Estimate the perplexity of all subsets' texts together."""
+        return ratio_of(strata).map(self._perplexity.of)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The sums and counts of one subset under one rule."""
+
+    subset: str | None
+    stratum: Stratum | Ratio | None
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -200,36 +223,54 @@ class RowMaker:
     mode: str
     metric: str
     headline: bool
-    binary: bool
+    kind: Scores | Nats
+
+    def cells(self, results: pl.DataFrame) -> list[Cell]:
+        """Sum the scores of each subset and count what has none."""
+        status = pl.col("status")
+        # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
+        read = pl.col("answer").is_not_null() if isinstance(self.kind, Scores) else pl.lit(value=True)
+        counts = {"unanswered": (~read & (status != "failed")).sum()}
+        counts |= {word: (status == word).sum() for word in ("truncated", "failed")}
+        grouped = results.group_by("subset", maintain_order=True).agg(**self.kind.sums, **counts)
+        return [
+            Cell(row["subset"], self.kind.stratum(row) if row["n"] else None, {word: row[word] for word in counts})
+            for row in grouped.to_dicts()
+        ]
 
     def mean(self, dataset: str, cells: list[Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
-        """The plain mean of the cells' means, over those that have any score."""
-        scored = [cell.stratum for cell in cells if cell.stratum]
-        estimate = macro_mean(scored, self.binary) if scored else None
+        """The mean over the cells that have any score: of scores the plain mean of their means."""
         many = len(cells) > 1
         return self._row(
-            dataset, self.metric, estimate, cells, subset, group,
-            average="macro" if many else None, subsets=[len(scored), len(cells)] if many else None,
+            dataset, self.metric, cells, subset, group, average="macro" if many and isinstance(self.kind, Scores) else None,
+            subsets=[sum(cell.stratum is not None for cell in cells), len(cells)] if many else None,
         )  # fmt: skip
 
-    def micro(self, dataset: str, results: pl.DataFrame, column: str) -> SummaryRow:
+    def micro(self, dataset: str, results: pl.DataFrame) -> SummaryRow:
         """The mean over all items, whatever their subset."""
-        cells = cells_of(results.with_columns(pl.lit(None, pl.String).alias("subset")), column)
-        estimate = mean_of(cells[0].stratum, self.binary) if cells[0].stratum else None
-        return self._row(dataset, f"{self.metric}_micro", estimate, cells, None, None, average="micro", subsets=None)
+        cells = self.cells(results.with_columns(pl.lit(None, pl.String).alias("subset")))
+        return self._row(dataset, f"{self.metric}_micro", cells, None, None, average="micro", subsets=None)
 
     def _row(
-        self, dataset: str, metric: str, estimate: Estimate | None, cells: list[Cell],
+        self, dataset: str, metric: str, cells: list[Cell],
         subset: str | None, group: str | None, average: str | None, subsets: list[int] | None,
     ) -> SummaryRow:  # fmt: skip
         total: Callable[[str], int] = lambda word: sum(cell.counts[word] for cell in cells)  # noqa: E731
+        shown: Callable[[float], float] = lambda value: round(self.kind.scale * value, 6)  # noqa: E731
+        strata = [cell.stratum for cell in cells if cell.stratum]
+        estimate = self.kind.estimate(strata) if strata else None
+        floors = [_floor(cell) for cell in cells] if estimate and isinstance(self.kind, Scores) else []
         return SummaryRow(
             self.model, self.task, dataset, subset, group, self.version, metric, self.mode,
-            score=round(100 * estimate.mean, 6) if estimate else None,
-            stderr=round(100 * estimate.stderr, 6) if estimate and estimate.stderr is not None else None,
-            ci95=[round(100 * estimate.low, 6), round(100 * estimate.high, 6)] if estimate else None,
-            n=sum(cell.stratum.n for cell in cells if cell.stratum),
-            floor=round(100 * sum(_floor(cell) for cell in cells) / len(cells), 6) if estimate else None,
+            score=shown(estimate.mean) if estimate else None,
+            stderr=shown(estimate.stderr) if estimate and estimate.stderr is not None else None,
+            ci95=[shown(estimate.low), shown(estimate.high)] if estimate else None,
+            n=sum(stratum.n for stratum in strata),
+            floor=shown(sum(floors) / len(floors)) if floors else None,
             unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
             average=average, subsets=subsets, headline=self.headline,
         )  # fmt: skip
+
+
+def _floor(cell: Cell) -> float:
+    return cell.stratum.total / (cell.stratum.n + cell.counts["failed"]) if isinstance(cell.stratum, Stratum) else 0.0

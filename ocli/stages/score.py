@@ -29,7 +29,7 @@ def score(run: Run, say: Say) -> int:
                 items = pl.read_parquet(run.items(model, name))
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{run.items(model, name)}: cannot be read: {error}; 'ocli infer ... -r' writes it anew") from None
-            results = score_replies(items, read_replies(run.predictions(model, name)), task)
+            results = score_replies(items, read_replies(run.predictions(model, name), task), task)
             buffer = io.BytesIO()
             results.write_parquet(buffer)
             write_whole(run.results(model, name), [buffer.getvalue()])

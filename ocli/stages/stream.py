@@ -75,7 +75,7 @@ class Stream:
             self._files[request.task].append(to_line(request, reply))
             self.asked += 1
             if reply.error is None:
-                self._running.add(request.task, request.id, reply.text)
+                self._running.add(request, reply)
             self.progress.add(reply)
             self._give_up_if_hopeless(reply)
 
@@ -88,7 +88,7 @@ class Stream:
     async def _ask(self, engine: Engine, request: Request) -> Reply:
         """The request boundary: one request's failure is its own reply; only what the user must mend goes further."""
         try:
-            return await engine.generate(request)
+            return await (engine.loglikelihood(request) if request.choices else engine.generate(request))
         except OcliError:
             raise
         except Exception as error:

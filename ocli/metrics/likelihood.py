@@ -1,0 +1,135 @@
+"""Scores of likelihoods: which choice is preferred, how probable the right one is, how perplexing a text.
+
+All logarithms are natural. Of a choice, ``logprob`` is the sum over its tokens after its context; of equal values the first
+choice is preferred (as numpy's argmax does in the references). Sources: lm-eval is EleutherAI/lm-evaluation-harness,
+``lm_eval/api/task.py``, ConfigurableTask.process_results, and ``lm_eval/api/metrics.py``; OpenCompass is
+open-compass/opencompass, ``openicl/icl_inferencer/icl_ppl_inferencer.py`` and ``models/huggingface.py`` (get_ppl).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+from ocli.errors import RunError
+from ocli.recipe import By, Rule
+
+_LOGPROB, _TOKENS = pl.col("logprob"), pl.col("tokens")
+_CONTEXT, _BASELINE = pl.col("context").struct, pl.col("baseline").struct
+
+MEASURES: dict[By, pl.Expr] = {
+    "sum": _LOGPROB,  # lm-eval acc; OpenCompass ll
+    "token_mean": _LOGPROB / _TOKENS,
+    "char_mean": _LOGPROB / pl.col("chars"),  # lm-eval acc_norm: characters of the choice itself, without what joins it
+    "byte_mean": _LOGPROB / pl.col("bytes"),  # lm-eval acc_bytes
+    # OpenCompass ppl: the whole sequence's negative log-likelihood over all its tokens, the unscored first one counted. The
+    # context's is missing where all choices have the same context and as many tokens: then it changes no order.
+    "sequence_mean": (_LOGPROB + _CONTEXT.field("logprob").fill_null(0)) / (_TOKENS + _CONTEXT.field("tokens").fill_null(0)),
+    "unconditional": _LOGPROB - _BASELINE.field("logprob"),  # lm-eval acc_mutual_info; Brown et al. 2020, section 2.4
+    # OpenCompass normalizing_str: ppl of the choice after its context less its ppl after the normalizing string, both means.
+    "normalizing": _LOGPROB / _TOKENS - _BASELINE.field("logprob") / _BASELINE.field("tokens"),
+    "clp": _LOGPROB,  # OpenCompass clp: the labels' probabilities as the next token
+}
+"""The value that the preferred choice has the most of."""
+
+LIKELIHOOD = pl.Struct({"logprob": pl.Float64, "tokens": pl.Int64})
+CHOICES = pl.List(
+    pl.Struct(
+        {
+            "text": pl.String,
+            "logprob": pl.Float64,
+            "tokens": pl.Int64,
+            "greedy": pl.Boolean,
+            "context": LIKELIHOOD,
+            "baseline": LIKELIHOOD,
+        }
+    )
+)
+"""What scoring reads of a prediction line's ``choices``."""
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How a text's negative log-likelihood becomes a number: over which units, and whether as an exponential or in bits."""
+
+    units: pl.Expr
+    bits: bool = False
+
+    def of(self, nats_per_unit: float) -> float:
+        """Return the number that is reported."""
+        return nats_per_unit / math.log(2) if self.bits else math.exp(nats_per_unit)
+
+
+_BYTES = pl.col("text").str.len_bytes()
+PERPLEXITIES: dict[str, Perplexity] = {
+    "perplexity": Perplexity(pl.lit(1)),  # lm-eval perplexity, as of LAMBADA: the right choice is the unit
+    "token_perplexity": Perplexity(_TOKENS),
+    "word_perplexity": Perplexity(pl.col("text").str.count_matches(r"\s+") + 1),  # lm-eval: len(re.split(r"\s+", text))
+    "byte_perplexity": Perplexity(_BYTES),
+    "bits_per_byte": Perplexity(_BYTES, bits=True),
+}
+"""Metrics whose mean is weighted: the sum of the nats of all texts over the sum of their units (lm-eval weighted_perplexity)."""
+
+
+def weight_of(rule: Rule) -> str:
+    """Return the column that holds the units of a rule's scores."""
+    return f"{rule.label}_weight"
+
+
+def score_choices(frame: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
+    """Add ``answer0``, ... (the preferred choice's index) and ``score0``, ... for each rule.
+
+    ``frame`` has a row an item: ``position, id, choices`` (texts)``, right, likelihoods`` (``CHOICES``; null where the request
+    failed). Scores are 0 to 1; those of ``PERPLEXITIES`` are nats per unit, with their units beside them.
+    """
+    flat = _flat(frame)
+    for number, rule in enumerate(rules):
+        frame = frame.join(_judge(flat, number, rule), on="position", how="left", maintain_order="left")
+    return frame
+
+
+def _judge(flat: pl.DataFrame, number: int, rule: Rule) -> pl.DataFrame:
+    """Return ``position`` and a rule's columns, a row for each item that has likelihoods."""
+    answer, score = f"answer{number}", f"score{number}"
+    if rule.by is not None:
+        if rule.by == "clp":
+            _refuse_long(flat)
+        preferred = MEASURES[rule.by].arg_max().cast(pl.Int64)
+        judged = flat.group_by("position").agg(preferred.alias(answer), pl.col("right").first())
+        same = (pl.col(answer) == pl.col("right")).fill_null(value=False)
+        return judged.select("position", answer, same.cast(pl.Float64).alias(score))
+    right = pl.col("index") == pl.col("right")
+    if rule.metric.name in PERPLEXITIES:
+        units = PERPLEXITIES[rule.metric.name].units
+        nats = (-_LOGPROB / units).alias(score)
+        return flat.filter(right).select("position", nats, units.cast(pl.Float64).alias(weight_of(rule)))
+    value = _PROBABILITY if rule.metric.name == "probability" else pl.col("greedy").cast(pl.Float64)
+    return flat.with_columns(value.alias(score)).filter(right).select("position", score)
+
+
+_SHARE = (_LOGPROB - _LOGPROB.max().over("position")).exp()
+_PROBABILITY = (_SHARE / _SHARE.sum().over("position")).fill_null(0.0)
+"""The choice's share of the probability of all choices (softmax of their sums)."""
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a choice, in order, with what the measures read."""
+    told = frame.filter(pl.col("likelihoods").is_not_null())
+    lines = told.select("position", "id", pl.col("right").fill_null(0), pl.col("choices").alias("choice"), "likelihoods")
+    lines = lines.with_columns(pl.int_ranges(0, pl.col("likelihoods").list.len()).alias("index"))
+    if not lines["choice"].list.len().sum():  # a text for perplexity is no choice of a task
+        lines = lines.with_columns(pl.col("likelihoods").list.eval(pl.element().struct.field("text")).alias("choice"))
+    flat = lines.explode("index", "choice", "likelihoods").unnest("likelihoods")
+    return flat.with_columns(pl.col("choice").str.len_chars().alias("chars"), pl.col("choice").str.len_bytes().alias("bytes"))
+
+
+def _refuse_long(flat: pl.DataFrame) -> None:
+    long = flat.filter(_TOKENS != 1)
+    if not long.is_empty():
+        row = long.row(0, named=True)
+        raise RunError(
+            f"by: clp compares choices of one token each, but choice {row['choice']!r} of item {row['id']} has {row['tokens']}; "
+            "use 'by: sum'"
+        )
