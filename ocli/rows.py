@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSONL, JSON and Parquet files, plain or compressed (.gz, .bz2).
+"""Rows of CSV, TSV, JSONL, JSON and Parquet files, plain or compressed (.gz, .bz2); values of files with one a line.
 
 Every value of a CSV stays a string; JSON and Parquet keep their types. A malformed row is an error that names its line:
 a row that is silently dropped changes the score.
@@ -37,7 +37,7 @@ def is_data_file(name: str) -> bool:
 
 
 def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
-    """Read all rows of a file; ``header`` names the columns of a CSV that has no header line."""
+    """Read all rows of a file; ``header`` names the columns of a CSV that has no header line, and of rows that are lists."""
     return parse_rows(str(path), read_bytes(path), header)
 
 
@@ -51,6 +51,27 @@ def read_bytes(path: Path) -> bytes:
 
 def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[Row]:
     """Parse a file's bytes; the format is told by the name's suffix (``val.csv``, ``test.jsonl.gz``, ...)."""
+    suffix, raw = _decompress(name, raw)
+    if suffix == ".parquet":
+        return _parquet(name, raw)
+    text = _decode(name, raw)
+    if suffix in (".csv", ".tsv"):
+        return _csv(name, text, "," if suffix == ".csv" else "\t", header)
+    if suffix == ".jsonl":
+        return _jsonl(name, text, header)
+    if suffix == ".json":
+        return _json(name, text, header)
+    raise DataError(f"{name}: unknown format {suffix!r}; known are .csv .tsv .jsonl .json .parquet, each also .gz or .bz2")
+
+
+def parse_values(name: str, raw: bytes) -> list[str]:
+    """Parse a file with one value a line, whatever its suffix; a blank line is an empty value."""
+    text = _decode(name, _decompress(name, raw)[1]).replace("\r\n", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _decompress(name: str, raw: bytes) -> tuple[str, bytes]:
+    """Return the suffix that tells the format, and the bytes without their compression."""
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         try:
@@ -58,17 +79,7 @@ def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[R
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"{name}: is not a whole {suffixes[-1]} file ({error}); fetch it again") from None
         suffixes = suffixes[:-1]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix == ".parquet":
-        return _parquet(name, raw)
-    text = _decode(name, raw)
-    if suffix in (".csv", ".tsv"):
-        return _csv(name, text, "," if suffix == ".csv" else "\t", header)
-    if suffix == ".jsonl":
-        return _jsonl(name, text)
-    if suffix == ".json":
-        return _json(name, text)
-    raise DataError(f"{name}: unknown format {suffix!r}; known are .csv .tsv .jsonl .json .parquet, each also .gz or .bz2")
+    return (suffixes[-1] if suffixes else ""), raw
 
 
 def _decode(name: str, raw: bytes) -> str:
@@ -106,17 +117,26 @@ def _csv(name: str, text: str, delimiter: str, header: list[str] | None) -> list
     return rows
 
 
-def _jsonl(name: str, text: str) -> list[Row]:
+def _jsonl(name: str, text: str, header: list[str] | None) -> list[Row]:
     rows: list[Row] = []
     # Not splitlines(): JSON strings may hold U+2028 and its like, which are no line ends here.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            rows.append(_mapping(f"{name}:{number}", _load(f"{name}:{number}", line)))
+            where = f"{name}:{number}"
+            try:
+                rows.append(_named(where, json.loads(line), header))
+            except json.JSONDecodeError as error:
+                raise DataError(f"{where}: not valid JSON: {error}") from None
     return rows
 
 
-def _json(name: str, text: str) -> list[Row]:
-    data = _load(name, text)
+def _json(name: str, text: str, header: list[str] | None) -> list[Row]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # more than one value: lines, as CLUE has them in files called .json
+            return _jsonl(name, text, header)
+        raise DataError(f"{name}: not valid JSON: {error}") from None
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list)]
         if len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]):
@@ -129,19 +149,18 @@ def _json(name: str, text: str) -> list[Row]:
             raise DataError(f"{name}: a JSON object must hold one list of rows, rows by key, or columns of equal length")
     if not isinstance(data, list):
         raise DataError(f"{name}: must hold a list of rows, not {type(data).__name__}")
-    return [_mapping(f"{name}: row {index}", row) for index, row in enumerate(data)]
+    return [_named(f"{name}: row {index}", row, header) for index, row in enumerate(data)]
 
 
-def _load(where: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not valid JSON: {error}") from None
-
-
-def _mapping(where: str, row: Any) -> Row:
+def _named(where: str, row: Any, header: list[str] | None) -> Row:
+    """Return a row with its columns' names: those it has, or the header's where it is a list of cells."""
+    if isinstance(row, list) and header:
+        if len(row) != len(header):
+            raise DataError(f"{where}: the row has {len(row)} cells, but data.header names {len(header)} ({', '.join(header)})")
+        return dict(zip(header, row, strict=True))
     if not isinstance(row, dict):
-        raise DataError(f"{where}: a row must be an object of named columns, not {type(row).__name__}")
+        hint = "; data.header can name a list's columns" if isinstance(row, list) else ""
+        raise DataError(f"{where}: a row must be an object of named columns, not {type(row).__name__}{hint}")
     return row
 
 

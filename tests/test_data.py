@@ -61,6 +61,8 @@ FORMATS: dict[str, bytes] = {
     "bom.jsonl": b"\xef\xbb\xbf" + lines(ROWS),
     "crlf_and_no_end.jsonl": lines(ROWS).replace(b"\n", b"\r\n").rstrip() + b"\n\n",
     "list.json": json.dumps(ROWS).encode(),
+    "lines.json": lines(ROWS),
+    "crlf_lines.json": b"\xef\xbb\xbf" + lines(ROWS).replace(b"\n", b"\r\n"),
     "examples.json": json.dumps({"canary": "x", "examples": ROWS}).encode(),
     "columns.json": json.dumps({key: [row[key] for row in ROWS] for key in ROWS[0]}).encode(),
     "x.parquet": parquet(),
@@ -76,6 +78,15 @@ def test_format_gives_the_same_rows(write: Write, name: str, suffix: str) -> Non
 
 def test_csv_without_header_takes_the_given_columns() -> None:
     assert parse_rows("x.csv", b"1+1,2\n2+2,4\n", ["q", "a"]) == [{"q": "1+1", "a": "2"}, {"q": "2+2", "a": "4"}]
+
+
+@pytest.mark.parametrize(("name", "text"), [("x.json", '[[["a"], 1], ["b", 2]]'), ("x.jsonl", '[["a"], 1]\n["b", 2]\n')])
+def test_rows_that_are_lists_take_the_given_columns(name: str, text: str) -> None:
+    assert parse_rows(name, text.encode(), ["q", "a"]) == [{"q": ["a"], "a": 1}, {"q": "b", "a": 2}]
+    with pytest.raises(DataError, match=r"must be an object of named columns, not list; data\.header can name"):
+        parse_rows(name, text.encode())
+    with pytest.raises(DataError, match=r"x\.json.*: the row has 2 cells, but data\.header names 3 \(q, a, id\)"):
+        parse_rows(name, text.encode(), ["q", "a", "id"])
 
 
 def test_json_object_gives_its_keys_to_the_rows() -> None:
@@ -106,6 +117,8 @@ BROKEN = [
     ("x.tsv", "a\tb\n1,2\n", r"x\.tsv:2: the row has 1 cells"),
     ("x.jsonl", '{"a": 1}\n\n{"a": 1\n', r"x\.jsonl:3: not valid JSON"),
     ("x.jsonl", '{"a": 1}\n[1]\n', r"x\.jsonl:2: a row must be an object of named columns, not list"),
+    ("x.json", '{"a": 1}\n\n{"a": 1\n', r"x\.json:3: not valid JSON"),
+    ("x.json", '[{"a": 1},\n', r"x\.json: not valid JSON"),
     ("x.json", "[{}, 5]", r"x\.json: row 1: a row must be an object"),
     ("x.json", '{"a": 1}', r"x\.json: a JSON object must hold one list of rows"),
     ("x.json", "5", r"x\.json: must hold a list of rows, not int"),
@@ -222,6 +235,109 @@ def test_data_lies_beside_the_task_file_that_says_so(ocli: Ocli, write: Write) -
     for name, content in task_files("deep/").items():
         write(name, content)
     assert ocli("infer", "-m", "echo", "-t", "deep/t.yaml").rc == 0
+
+
+COLUMN_TASK = """
+data:
+  local: "x/{split}.jsonl"
+  columns: {label: [x/none.lst, "x/{split}-labels.lst"]}
+  splits: {test: dev}
+  fields: {target: label|int - 1}
+mode: loglikelihood
+prompt: exam/custom_qa
+choices: "['yes', 'no']"
+score: [{metric: accuracy, by: sum}]
+"""
+QUESTIONS = b'{"question": "1?"}\n{"question": "2?"}\n'
+
+
+def targets(ocli: Ocli, *arguments: str) -> list[int]:
+    done = ocli("infer", "-m", "echo:oracle", "-t", "t.yaml", *arguments)
+    assert done.rc == 0, done.err
+    return pl.read_parquet(done.run / "items/echo_oracle/t.parquet")["right"].to_list()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"d/x/dev.jsonl": QUESTIONS, "d/x/dev-labels.lst": b"2\n1\n"},
+        {"d/data/x/dev.jsonl": QUESTIONS, "d/data/x/dev-labels.lst": b"\xef\xbb\xbf2\r\n1"},
+        {"d/x/dev.jsonl": QUESTIONS, "d/x/dev-labels.lst.gz": gzip.compress(b"2\n1\n")},
+        {"d/z.zip": zipped({"x/dev.jsonl": QUESTIONS, "x/dev-labels.lst": b"2\n1\n"})},
+        {"d/x/dev.jsonl": b'{"question": "1?", "label": 2}\n{"question": "2?", "label": 1}\n'},
+    ],
+    ids=["plain", "below data", "gz", "zip", "the rows have it"],
+)
+def test_column_of_its_own_file_is_joined(ocli: Ocli, write: Write, files: dict[str, bytes]) -> None:
+    write("t.yaml", COLUMN_TASK)
+    for name, content in files.items():
+        write(name, content)
+    assert targets(ocli, "--data-dir", "d") == [1, 0]
+
+
+def test_column_file_that_is_missing_or_of_another_length_is_refused(ocli: Ocli, write: Write) -> None:
+    write("t.yaml", COLUMN_TASK)
+    write("d/x/dev.jsonl", QUESTIONS)
+    said = refused(ocli("infer", "-m", "echo", "-t", "t.yaml", "--data-dir", "d"))
+    assert "t: data.columns: no file for 'label' of the rows in d/x/dev.jsonl" in said
+    assert "x/none.lst in d; x/dev-labels.lst in d" in said
+    for text, count in (("2\n", 1), ("2\n1\n\n", 3), ("", 0)):
+        write("d/x/dev-labels.lst", text)
+        said = refused(ocli("infer", "-m", "echo", "-t", "t.yaml", "--data-dir", "d"))
+        assert f"d/x/dev-labels.lst has {count} lines, but d/x/dev.jsonl has 2 rows" in said
+    write("d/x/dev-labels.lst", "\n1\n")
+    said = refused(ocli("infer", "-m", "echo", "-t", "t.yaml", "--data-dir", "d"))
+    assert "row 0" in said
+
+
+EACH_TASK = """
+data:
+  local: "./{split}.json"
+  header: [passage, questions, id]
+  each: questions
+  where: answer != '-'
+  fields: {target: answer, question: passage|join(' ') ~ ' ' ~ question}
+mode: loglikelihood
+prompt: exam/custom_qa
+choices: choice
+score: [{metric: accuracy, by: sum}]
+"""
+
+
+def passages(*answers: list[str]) -> str:
+    """Lists of cells as C3 has them: a passage of two lines, its questions, an id."""
+    rows = [
+        [
+            ["a", "b"],
+            [{"question": f"{n}?", "choice": ["yes", "no"], "answer": text} for n, text in enumerate(group)],
+            str(number),
+        ]
+        for number, group in enumerate(answers)
+    ]
+    return json.dumps(rows)
+
+
+def test_each_gives_an_item_a_question_and_where_leaves_out(ocli: Ocli, write: Write) -> None:
+    write("t.yaml", EACH_TASK)
+    write("test.json", passages(["no", "-"], ["-"], ["yes", "no"]))
+    done = ocli("infer", "-m", "echo:oracle", "-t", "t.yaml")
+    assert done.rc == 0, done.err
+    items = pl.read_parquet(done.run / "items/echo_oracle/t.parquet")
+    assert list(zip(items["id"], items["right"], strict=True)) == [("0", 1), ("3", 0), ("4", 1)]
+    replies = (done.run / "predictions/echo_oracle/t.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["messages"][-1]["content"] for line in replies} == {"a b 0?", "a b 1?"}
+
+
+def test_each_and_where_refuse_what_they_cannot_read(ocli: Ocli, write: Write) -> None:
+    write("t.yaml", EACH_TASK)
+    write("test.json", passages(["-"], ["-"]))
+    assert "data.where (\"answer != '-'\") leaves no question" in refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
+    write("test.json", '[[["a"], "1?", "7"]]')
+    assert "row 0: data.each: 'questions' is no list of questions" in refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
+    write("test.json", '[[["a"], [{"question": "1?"}], "7"]]')
+    assert "'answer' is undefined; the row has: passage, questions, id, question, row (row 0)" in refused(
+        ocli("infer", "-m", "echo", "-t", "t.yaml")
+    )
 
 
 def refused(done: Done) -> str:

@@ -13,7 +13,7 @@ from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
 from ocli.errors import DataError
 from ocli.recipe import DataSpec, TaskSpec
-from ocli.rows import parse_rows
+from ocli.rows import parse_rows, parse_values
 from ocli.types import Row
 
 
@@ -69,12 +69,35 @@ def _read(
         for pattern in patterns:
             found = source.find(_fill(pattern, names))
             rows = [row for name, raw in found for row in parse_rows(name, raw(), spec.header)]
+            if rows and isinstance(source, LocalFiles):
+                rows = _join_columns(f"{task}: data.columns", spec, source, names, found[0][0], rows)
             if rows:
                 return rows, source.origin(found[0][0])
             if found:
                 raise DataError(f"{found[0][0]}: holds no rows")
             looked.append(source.describe(_fill(pattern, names)))
     raise DataError(_not_found(task, spec, split, subset, looked))
+
+
+def _join_columns(
+    where: str, spec: DataSpec, source: LocalFiles, names: dict[str, str], beside: str, rows: list[Row]
+) -> list[Row]:
+    """Give each row its line of the files that hold one value a row, but for columns that the rows have already."""
+    for column, patterns in spec.columns.items():
+        if any(column in row for row in rows):
+            continue
+        filled = [_fill(pattern, names) for pattern in patterns]
+        found = next(filter(None, map(source.find, filled)), None)
+        if found is None:
+            looked = "; ".join(map(source.describe, filled))
+            raise DataError(f"{where}: no file for {column!r} of the rows in {beside}. Looked for {looked}")
+        values = [value for name, raw in found for value in parse_values(name, raw())]
+        if len(values) != len(rows):
+            raise DataError(
+                f"{where}: {found[0][0]} has {len(values)} lines, but {beside} has {len(rows)} rows; fetch both files again"
+            )
+        rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
+    return rows
 
 
 def _fill(pattern: str, names: dict[str, str]) -> str:
