@@ -59,6 +59,10 @@ Limit = Annotated[
         show_default=False,
     ),
 ]
+Shard = Annotated[
+    Optional[str],
+    typer.Option("--shard", metavar="I/N", help="Ask only the I-th of N shares of the items.", show_default=False),
+]
 DataDir = Annotated[
     Optional[str],
     typer.Option("--data-dir", metavar="DIR", help="Where the data is: a directory or a zip.", show_default=False),
@@ -89,15 +93,16 @@ RunArg = Annotated[
 
 @app.command(name="eval")
 def evaluate(
-    recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, data_dir: DataDir = None,  # noqa: B006
-    work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [], offline: Offline = False, debug: Debug = False,  # noqa: B006
-    timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+    recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, shard: Shard = None,  # noqa: B006
+    data_dir: DataDir = None, work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [],  # noqa: B006
+    offline: Offline = False, debug: Debug = False, timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Ask, score and report: the three stages in order."""
     from ocli.stages.report import report
     from ocli.stages.score import score
 
-    resolved = _load(recipe, model, task, limit, data_dir, work_dir, offline, set_)
+    settings = {"limit": limit, "shard": shard, "data_dir": data_dir, "work_dir": work_dir, "offline": offline or None}
+    resolved = _load(recipe, model, task, set_, settings)
     run, _ = _infer(resolved, resume, timestamp, debug)
     unscored = score(run, _say)
     _show(report(run))
@@ -107,12 +112,13 @@ def evaluate(
 
 @app.command()
 def infer(
-    recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, data_dir: DataDir = None,  # noqa: B006
-    work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [], offline: Offline = False, debug: Debug = False,  # noqa: B006
-    timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+    recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, shard: Shard = None,  # noqa: B006
+    data_dir: DataDir = None, work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [],  # noqa: B006
+    offline: Offline = False, debug: Debug = False, timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Ask only; prints the run directory."""
-    resolved = _load(recipe, model, task, limit, data_dir, work_dir, offline, set_)
+    settings = {"limit": limit, "shard": shard, "data_dir": data_dir, "work_dir": work_dir, "offline": offline or None}
+    resolved = _load(recipe, model, task, set_, settings)
     run, failed = _infer(resolved, resume, timestamp, debug)
     print(run.path)
     raise typer.Exit(INCOMPLETE if failed else OK)
@@ -200,16 +206,11 @@ def show(
         print(line)
 
 
-def _load(
-    reference: str | None, models: list[str], tasks: list[str], limit: int | None, data_dir: str | None,
-    work_dir: str | None, offline: bool, sets: list[str],
-) -> Recipe:  # fmt: skip
+def _load(reference: str | None, models: list[str], tasks: list[str], sets: list[str], settings: dict[str, Any]) -> Recipe:
+    """Resolve the recipe with what the command line says laid over it."""
     from ocli.catalog import load_recipe
 
-    overrides = _overrides(sets)
-    for key, value in (("limit", limit), ("data_dir", data_dir), ("work_dir", work_dir), ("offline", offline or None)):
-        if value is not None:
-            overrides[key] = value
+    overrides = _overrides(sets) | {key: value for key, value in settings.items() if value is not None}
     return load_recipe(reference, models, tasks, overrides)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ocli import data
@@ -35,6 +35,11 @@ class TaskPlan:
     origin: dict[str, str]
     digest: str
     """SHA-256 over all that is asked and what is right: every rendered question, example, answer, and the sampling."""
+
+    def share(self, shard: str | None) -> TaskPlan:
+        """Return the plan with only one share of its items: ``2/4`` is every fourth one, from the second on."""
+        part, parts = map(int, shard.split("/")) if shard else (1, 1)
+        return replace(self, items=self.items[part - 1 :: parts])
 
     def requests(
         self, model: ModelSpec, chat: bool, sampling: SamplingSpec, identity: Sequence[Any] = (), fits: Fits = lambda _: True

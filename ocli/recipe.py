@@ -322,9 +322,19 @@ class Settings(Strict):
     data_dir: str | None = None
     work_dir: str = "outputs"
     limit: int | None = Field(None, ge=1)
+    shard: str | None = None
     offline: bool = False
     seed: int = 0
     sampling: SamplingSpec = SamplingSpec()
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_share(cls, value: str | None) -> str | None:
+        if value is not None:
+            part, _, parts = value.partition("/")
+            if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+                raise ValueError(f"must be like 2/4, the second of four shares, not {value!r}")
+        return value
 
 
 class Reference(Strict):

@@ -97,7 +97,7 @@ class Run:
         """Append a line to a stage's log; a log that cannot be written stops nothing."""
         try:
             with open(self.path / "logs" / f"{stage}.log", "a", encoding="utf-8") as file:
-                file.write(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
+                file.write(f"{datetime.now().isoformat(timespec='milliseconds')} {text}\n")
         except OSError:
             pass
 

@@ -13,7 +13,8 @@ from ocli.catalog import load_tasks
 from ocli.errors import RecipeError, RunError
 from ocli.recipe import TaskSpec
 from ocli.scoring import CHUNK, ITEM_SCHEMA, read_replies, score_replies
-from ocli.stages.report import RowMaker, cells_of
+from ocli.stages.averages import Scores, cells_of
+from ocli.stages.report import RowMaker
 from ocli.stats import Stratum, macro_mean, wilson
 
 [(_, CEVAL)] = load_tasks("ceval_gen")
@@ -21,7 +22,7 @@ from ocli.stats import Stratum, macro_mean, wilson
 
 def items(count: int, choices: tuple[str, ...] = ("A", "B", "C", "D")) -> pl.DataFrame:
     rows = {"id": [f"s/{i}" for i in range(count)], "subset": "s", "groups": [["g"]] * count, "choices": [list(choices)] * count}
-    return pl.DataFrame({**rows, "target": ["A"] * count}, schema=ITEM_SCHEMA)
+    return pl.DataFrame({**rows, "target": ["A"] * count, "right": [None] * count}, schema=ITEM_SCHEMA)
 
 
 def write(path: Path, lines: list[dict[str, Any]], end: str = "") -> Path:
@@ -33,7 +34,7 @@ def write(path: Path, lines: list[dict[str, Any]], end: str = "") -> Path:
 
 
 def scored(tmp_path: Path, lines: list[dict[str, Any]], count: int | None = None) -> list[dict[str, Any]]:
-    frame = score_replies(items(count or len(lines)), read_replies(write(tmp_path / "p.jsonl", lines)), CEVAL)
+    frame = score_replies(items(count or len(lines)), read_replies(write(tmp_path / "p.jsonl", lines), CEVAL), CEVAL)
     return frame.to_dicts()
 
 
@@ -75,19 +76,19 @@ def test_last_line_of_an_item_counts_and_lines_of_other_items_do_not(tmp_path: P
 
 def test_torn_last_line_is_a_reply_that_never_came(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", [{"id": "s/0", "text": "A"}], end='{"key": "x", "id": "s/1", "te')
-    assert read_replies(path)["id"].to_list() == ["s/0"]
+    assert read_replies(path, CEVAL)["id"].to_list() == ["s/0"]
 
 
 def test_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"id": "s/0", "text": "A"}\n{"id": "s/1" "text"}\n{"id": "s/2"}\n', encoding="utf-8")
     with pytest.raises(RunError, match=r"p.jsonl:2: not a whole prediction line"):
-        read_replies(path)
+        read_replies(path, CEVAL)
 
 
 def test_questions_with_other_options_are_read_with_theirs(tmp_path: Path) -> None:
     both = pl.concat([items(1), items(1, ("A", "B")).with_columns(pl.lit("s/1").alias("id"))])
-    replies = read_replies(write(tmp_path / "p.jsonl", [{"id": "s/0", "text": "D"}, {"id": "s/1", "text": "D"}]))
+    replies = read_replies(write(tmp_path / "p.jsonl", [{"id": "s/0", "text": "D"}, {"id": "s/1", "text": "D"}]), CEVAL)
     assert score_replies(both, replies, CEVAL)["answer"].to_list() == ["D", None]
 
 
@@ -105,7 +106,7 @@ def test_questions_with_other_options_are_read_with_theirs(tmp_path: Path) -> No
 def test_unknown_rule_or_option_is_named(tmp_path: Path, rule: dict[str, Any], message: str) -> None:
     task = TaskSpec.model_validate({**CEVAL.model_dump(by_alias=True), "score": [rule]})
     with pytest.raises(RecipeError, match=message):
-        score_replies(items(1), read_replies(write(tmp_path / "p.jsonl", [{"id": "s/0", "text": "A"}])), task)
+        score_replies(items(1), read_replies(write(tmp_path / "p.jsonl", [{"id": "s/0", "text": "A"}]), CEVAL), task)
 
 
 def test_wilson_gives_the_reference_values(golden: Path) -> None:
@@ -158,14 +159,16 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
             for name, fields in CEVAL.data.subsets.items()
         ]
     )
-    make = RowMaker("model-a", "ceval_gen", "abc123", "gen", "accuracy", True, False)
+    frame = frame.with_columns(shots_dropped=0)
+    kind = Scores(frame, "score")
+    make = RowMaker("model-a", "ceval_gen", "abc123", "gen", "accuracy", True, kind)
     groups = sorted({group for fields in CEVAL.data.subsets.values() for group in fields["group"]})
     assert len(groups) == 5
     for group in groups:
         members = frame.filter(pl.col("groups").list.contains(group))
-        score = make.mean(f"ceval-{group}", cells_of(members, "score")).score or 0
+        score = make.mean(f"ceval-{group}", cells_of(kind, members)).score or 0
         assert score == pytest.approx(printed[f"ceval-{group}"], abs=0.006)
-    assert make.mean("ceval", cells_of(frame, "score")).score == pytest.approx(printed["ceval"], abs=0.006)
+    assert make.mean("ceval", cells_of(kind, frame)).score == pytest.approx(printed["ceval"], abs=0.006)
 
 
 def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
@@ -177,9 +180,11 @@ def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
             "score": [1.0, None],
             "status": ["ok", "failed"],
             "answer": ["A", None],
+            "shots_dropped": [0, 0],
         }
     )
-    row = RowMaker("m", "t", "abc123", "gen", "accuracy", True, True).mean("t", cells_of(frame, "score"))
+    kind = Scores(frame, "score")
+    row = RowMaker("m", "t", "abc123", "gen", "accuracy", True, kind).mean("t", cells_of(kind, frame))
     assert (row.score, row.n, row.failed, row.subsets) == (100.0, 1, 1, [1, 2])
     assert row.floor == 50.0
 
@@ -188,4 +193,4 @@ def test_file_larger_than_a_piece_is_read_whole_with_its_longest_line(tmp_path: 
     sizes = [100_000] * 120 + [CHUNK + 1] + [100_000] * 120
     lines = [{"id": f"s/{i}", "text": "A", "messages": ["x" * size]} for i, size in enumerate(sizes)]
     path = write(tmp_path / "p.jsonl", lines, end='{"id": "s/999", "te')
-    assert read_replies(path)["id"].to_list() == [line["id"] for line in lines]
+    assert read_replies(path, CEVAL)["id"].to_list() == [line["id"] for line in lines]

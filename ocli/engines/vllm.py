@@ -70,9 +70,11 @@ class Engine:
         self.record: dict[str, Any] = {}
         self._llm: Any = None
         self._number = 0
+        self._will_score = False
 
     def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Any task can be asked."""
+        self._will_score = any(task.mode != "generate" for task in tasks.values())
 
     async def start(self) -> None:
         """Start vLLM with the model's arguments; it logs warnings only."""
@@ -105,6 +107,10 @@ class Engine:
             raise EngineError(f"{self.path}: vLLM cannot start: {_one_line(error)}") from error
         self._sampling_class, self._final = vllm.SamplingParams, RequestOutputKind.FINAL_ONLY
         self._settle(self._llm.vllm_config, tokenizer)
+        if self._will_score:
+            # vLLM compiles its log-probability code on first use; that is no time of the first question's.
+            begin = tuple(self._encoder.start_ids[-1:] * 3)
+            await self._score(Call(begin, 2, [begin[0]]), greedy=True)
 
     def _settle(self, config: Any, tokenizer: Any) -> None:
         """Keep what vLLM decided while starting."""

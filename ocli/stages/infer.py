@@ -95,9 +95,14 @@ class Asking:
         """All requests of one task, as this engine is asked them."""
         return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, self.engine.identity, self.engine.fits)
 
+    @property
+    def shares(self) -> list[TaskPlan]:
+        """The tasks with the items that this process is to ask."""
+        return [plan.share(self.recipe.shard) for plan in self.plans]
+
     def left(self, done: Done) -> Iterator[Request]:
         """The requests of all tasks that are not answered yet."""
-        for plan in self.plans:
+        for plan in self.shares:
             for request in self.requests(plan):
                 if (request.id, request.sample) not in done[plan.name]:
                     yield request
@@ -127,17 +132,19 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
         await engine.start()
         screen.say(f"{model}: {_describe(asking.spec, engine)}")
         run.log("infer", f"{model}: engine {asking.spec.engine} started: {engine.record}")
-        done = {plan.name: _already_done(asking, plan, screen) for plan in asking.plans}
+        done = {plan.name: _already_done(asking, plan, screen) for plan in asking.shares}
         for plan in asking.plans:
             _save_items(run, model, plan)
         asking.recipe.record["models"][model] = engine.record
         run.save(asking.recipe)
         kept = sum(map(len, done.values()))
-        stream = Stream(model, run, asking.plans, kept, screen, asking.debug)
+        stream = Stream(model, run, asking.shares, kept, screen, asking.debug)
         try:
             await stream.drain(engine, asking.left(done))
         finally:
             run.save(asking.recipe)  # engines learn while they answer which of the repository's settings took effect
+            for line in stream.failures():
+                screen.say(f"{model}: {line}")
             outcome.asked += stream.asked
             outcome.failed += stream.progress.errors
             outcome.kept += kept

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ocli.errors import RunError
-from ocli.metrics.likelihood import PERPLEXITIES, weight_of
 from ocli.plan import version
-from ocli.recipe import Recipe, Rule, TaskSpec
+from ocli.recipe import Recipe, Reference, Rule, TaskSpec
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
-from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
-from ocli.types import Row
+from ocli.stages.averages import Cell, Nats, Scores, cells_of, kind_of
 
 
 def mode_of(task: TaskSpec, rule: Rule) -> str:
@@ -55,8 +52,8 @@ class SummaryRow:
     average: str | None = None
     subsets: list[int] | None = None
     headline: bool = True
-    reference: dict[str, Any] | None = None
-    """A published score to compare with: ``score``, ``source``, ``tolerance``."""
+    reference: Reference | None = None
+    """A published score to compare with."""
     shots_dropped: int = 0
     """How many items were asked with fewer examples than the task says, because their prompt was too long."""
 
@@ -64,6 +61,11 @@ class SummaryRow:
     def is_task_mean(self) -> bool:
         """Whether this is a task's own number by one of its rules: over all subsets, and macro where there are any."""
         return self.subset is None and self.group is None and self.average != "micro"
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether this is the task's number."""
+        return self.is_task_mean and self.headline
 
 
 @dataclass
@@ -82,7 +84,8 @@ class Summary:
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
         data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial, "unasked": self.unasked}
-        return json.dumps({**data, "rows": [asdict(row) for row in self.rows]}, ensure_ascii=False, indent=1) + "\n"
+        rows = [{**vars(row), "reference": row.reference and row.reference.model_dump()} for row in self.rows]
+        return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1) + "\n"
 
 
 def report(run: Run) -> Summary:
@@ -115,7 +118,9 @@ def summarise(run: Run) -> Summary:
                 results = pl.read_parquet(path)
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
-            summary.rows += _rows(model, name, task, version(task, digests[name]["digest"]), results)
+            rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
+            published = recipe.reference.get(model, {}).get(name)
+            summary.rows += [replace(row, reference=published) if row.is_headline and published else row for row in rows]
     return summary
 
 
@@ -132,7 +137,7 @@ def combine(summaries: Sequence[Summary]) -> Summary:
     for summary in summaries:
         label = {m: m if names.count(m) == 1 else f"{m}@{summary.run.rsplit('/', 1)[-1]}" for m in summary.models}
         whole.models += label.values()
-        whole.rows += [SummaryRow(**{**asdict(row), "model": label[row.model]}) for row in summary.rows]
+        whole.rows += [replace(row, model=label[row.model]) for row in summary.rows]
         whole.partial |= summary.partial
         whole.unasked += summary.unasked
     return whole
@@ -152,65 +157,18 @@ def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataF
     label = task.abbr or name
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
-        kind = Nats(rule, column) if rule.metric.name in PERPLEXITIES else Scores(results, column)
+        kind = kind_of(rule, column, results)
         make = RowMaker(model, name, version, mode_of(task, rule), rule.label, number == 0, kind)
-        cells = make.cells(results)
+        cells = cells_of(kind, results)
         if len(cells) > 1 or cells[0].subset is not None:
             for cell in cells:
                 yield make.mean(f"{label}-{cell.subset}", [cell], subset=cell.subset)
         for group in sorted({group for groups in results["groups"].unique().to_list() for group in groups}):
             members = results.filter(pl.col("groups").list.contains(group))
-            yield make.mean(f"{label}-{group}", make.cells(members), group=f"{label}-{group}")
+            yield make.mean(f"{label}-{group}", cells_of(kind, members), group=f"{label}-{group}")
         yield make.mean(name, cells)
         if len(cells) > 1 and isinstance(kind, Scores):
             yield make.micro(name, results)
-
-
-class Scores:
-    """Scores from 0 to 1: their plain mean, over subsets the mean of the subsets' means, shown times 100."""
-
-    scale = 100.0
-
-    def __init__(self, results: pl.DataFrame, column: str) -> None:
-        self._score = pl.col(column)
-        self._binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
-        self.sums = {"n": self._score.count(), "total": self._score.sum(), "squares": (self._score**2).sum()}
-
-    def stratum(self, row: Row) -> Stratum:
-        """Return a subset's sums."""
-        return Stratum(row["n"], row["total"], row["squares"])
-
-    def estimate(self, strata: Sequence[Any]) -> Estimate:
-        """Estimate the mean over subsets."""
-        return macro_mean(strata, self._binary)
-
-
-class Nats:
-    """Negative log-likelihoods per unit, weighted by their units: one text's tokens count as much as another's."""
-
-    scale = 1.0
-
-    def __init__(self, rule: Rule, column: str) -> None:
-        self._perplexity = PERPLEXITIES[rule.metric.name]
-        x, y = pl.col(weight_of(rule)), pl.col(column) * pl.col(weight_of(rule))
-        self.sums = {"n": y.count(), "y": y.sum(), "x": x.sum(), "yy": (y * y).sum(), "xx": (x * x).sum(), "xy": (x * y).sum()}
-
-    def stratum(self, row: Row) -> Ratio:
-        """Return a subset's sums."""
-        return Ratio(*(row[name] for name in self.sums))
-
-    def estimate(self, strata: Sequence[Any]) -> Estimate:
-        """Estimate the perplexity of all subsets' texts together."""
-        return ratio_of(strata).map(self._perplexity.of)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The sums and counts of one subset under one rule."""
-
-    subset: str | None
-    stratum: Stratum | Ratio | None
-    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -225,19 +183,6 @@ class RowMaker:
     headline: bool
     kind: Scores | Nats
 
-    def cells(self, results: pl.DataFrame) -> list[Cell]:
-        """Sum the scores of each subset and count what has none."""
-        status = pl.col("status")
-        # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
-        read = pl.col("answer").is_not_null() if isinstance(self.kind, Scores) else pl.lit(value=True)
-        counts = {"unanswered": (~read & (status != "failed")).sum()}
-        counts |= {word: (status == word).sum() for word in ("truncated", "failed")}
-        grouped = results.group_by("subset", maintain_order=True).agg(**self.kind.sums, **counts)
-        return [
-            Cell(row["subset"], self.kind.stratum(row) if row["n"] else None, {word: row[word] for word in counts})
-            for row in grouped.to_dicts()
-        ]
-
     def mean(self, dataset: str, cells: list[Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
         """The mean over the cells that have any score: of scores the plain mean of their means."""
         many = len(cells) > 1
@@ -248,7 +193,7 @@ class RowMaker:
 
     def micro(self, dataset: str, results: pl.DataFrame) -> SummaryRow:
         """The mean over all items, whatever their subset."""
-        cells = self.cells(results.with_columns(pl.lit(None, pl.String).alias("subset")))
+        cells = cells_of(self.kind, results.with_columns(pl.lit(None, pl.String).alias("subset")))
         return self._row(dataset, f"{self.metric}_micro", cells, None, None, average="micro", subsets=None)
 
     def _row(
@@ -259,7 +204,7 @@ class RowMaker:
         shown: Callable[[float], float] = lambda value: round(self.kind.scale * value, 6)  # noqa: E731
         strata = [cell.stratum for cell in cells if cell.stratum]
         estimate = self.kind.estimate(strata) if strata else None
-        floors = [_floor(cell) for cell in cells] if estimate and isinstance(self.kind, Scores) else []
+        floors = [cell.floor for cell in cells] if estimate and isinstance(self.kind, Scores) else []
         return SummaryRow(
             self.model, self.task, dataset, subset, group, self.version, metric, self.mode,
             score=shown(estimate.mean) if estimate else None,
@@ -268,9 +213,6 @@ class RowMaker:
             n=sum(stratum.n for stratum in strata),
             floor=shown(sum(floors) / len(floors)) if floors else None,
             unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
+            shots_dropped=total("shots_dropped"),
             average=average, subsets=subsets, headline=self.headline,
         )  # fmt: skip
-
-
-def _floor(cell: Cell) -> float:
-    return cell.stratum.total / (cell.stratum.n + cell.counts["failed"]) if isinstance(cell.stratum, Stratum) else 0.0

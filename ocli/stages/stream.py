@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,10 @@ HOPELESS = 32
 """When the first so many replies are all the same failure, the run is stopped: the rest would fail too, and may cost money."""
 
 
+NAMED = 5
+"""So many failed items are named for each kind of error; the predictions file has them all."""
+
+
 class Stream:
     """Asks the requests of all tasks and writes each reply the moment it arrives."""
 
@@ -27,6 +32,7 @@ class Stream:
         self.interrupted = False
         self._debug = debug
         self._first_errors: set[str | None] = set()
+        self._failed: dict[str, list[tuple[str, str]]] = {}
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
         self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen)
@@ -50,6 +56,12 @@ class Stream:
         finally:
             for file in self._files.values():
                 file.close()
+
+    def failures(self) -> Iterator[str]:
+        """Name the items that failed, a line for each kind of error."""
+        for items in self._failed.values():
+            named = ", ".join(item for item, _ in items[:NAMED]) + (", ..." if len(items) > NAMED else "")
+            yield f"{len(items)} failed ({named}): {items[0][1]}"
 
     def _listen_for_interrupt(self) -> None:
         """Let Ctrl-C end the stream in good order, once: a second one must not tear what the first one closes."""
@@ -76,6 +88,8 @@ class Stream:
             self.asked += 1
             if reply.error is None:
                 self._running.add(request, reply)
+            else:  # errors that differ in their numbers only are one kind
+                self._failed.setdefault(re.sub(r"\d+", "0", reply.error), []).append((request.id, reply.error))
             self.progress.add(reply)
             self._give_up_if_hopeless(reply)
 

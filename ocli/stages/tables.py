@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from ocli.recipe import Reference
     from ocli.stages.report import Summary, SummaryRow
 
 COLUMNS = ("dataset", "version", "metric", "mode")
@@ -64,7 +65,7 @@ def to_rich(summary: Summary, width: int) -> Table:
         row = next(iter(cells.values()))
         texts = [Text(part) for part in head]
         scores = [Text(_number(cells.get(model))) for model in summary.models]
-        table.add_row(*texts, *scores, style="bold" if row.is_task_mean and row.headline else "")
+        table.add_row(*texts, *scores, style="bold" if row.is_headline else "")
     return table
 
 
@@ -72,8 +73,9 @@ def notes(summary: Summary) -> list[str]:
     """Say of each task's score how many items it is over, how sure it is, and what went wrong on the way."""
     lines = [f"PARTIAL: {name} was asked {part} only" for name, part in summary.partial.items()]
     for row in summary.rows:
-        if row.headline and row.is_task_mean:
+        if row.is_headline:
             lines.append(_note(row))
+            lines += [_compared(row, row.reference)] if row.reference else []
     lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
     return lines
 
@@ -88,9 +90,21 @@ def _note(row: SummaryRow) -> str:
         count = getattr(row, word)
         if count:
             parts.append(f"{word} {count} ({100 * count / asked:.1f} %)")
+    if row.shots_dropped:
+        parts.append(f"{row.shots_dropped} asked with fewer examples, for their prompts were too long")
     if row.failed and row.floor is not None:
         parts.append(f"{row.floor:.2f} if every failed one is wrong")
     return "; ".join(parts)
+
+
+def _compared(row: SummaryRow, reference: Reference) -> str:
+    """Say how far the score is from a published one."""
+    where = f"{row.model}, {row.task}: reference {reference.score:.2f} +- {reference.tolerance:g} ({reference.source})"
+    if row.score is None:
+        return f"{where}: not compared, there is no score"
+    away = row.score - reference.score
+    verdict = "WITHIN" if abs(away) <= reference.tolerance else "OUTSIDE"
+    return f"{where}: {away:+.2f}, {verdict} the tolerance"
 
 
 def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, SummaryRow]]]:
@@ -107,7 +121,7 @@ def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int]:
     tasks = list(dict.fromkeys(item.task for item in summary.rows))
     if row.subset is not None or row.group is not None:
         return tasks.index(row.task), 0 if row.group is None else 1
-    return tasks.index(row.task), 3 if row.is_task_mean and row.headline else 2
+    return tasks.index(row.task), 3 if row.is_headline else 2
 
 
 def _number(row: SummaryRow | None) -> str:

@@ -1,0 +1,85 @@
+"""How the rows of a results file become one number: scores by their plain mean, perplexities weighted by their units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ocli.metrics.likelihood import PERPLEXITIES, weight_of
+from ocli.recipe import Rule
+from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
+from ocli.types import Row
+
+
+class Scores:
+    """Scores from 0 to 1: their plain mean, over subsets the mean of the subsets' means, shown times 100."""
+
+    scale = 100.0
+
+    def __init__(self, results: pl.DataFrame, column: str) -> None:
+        self._score = pl.col(column)
+        self._binary = bool(results[column].drop_nulls().is_in([0.0, 1.0]).all())
+        self.sums = {"n": self._score.count(), "total": self._score.sum(), "squares": (self._score**2).sum()}
+
+    def stratum(self, row: Row) -> Stratum:
+        """Return a subset's sums."""
+        return Stratum(row["n"], row["total"], row["squares"])
+
+    def estimate(self, strata: Sequence[Any]) -> Estimate:
+        """Estimate the mean over subsets."""
+        return macro_mean(strata, self._binary)
+
+
+class Nats:
+    """Negative log-likelihoods per unit, weighted by their units: one text's tokens count as much as another's."""
+
+    scale = 1.0
+
+    def __init__(self, rule: Rule, column: str) -> None:
+        self._perplexity = PERPLEXITIES[rule.metric.name]
+        x, y = pl.col(weight_of(rule)), pl.col(column) * pl.col(weight_of(rule))
+        self.sums = {"n": y.count(), "y": y.sum(), "x": x.sum(), "yy": (y * y).sum(), "xx": (x * x).sum(), "xy": (x * y).sum()}
+
+    def stratum(self, row: Row) -> Ratio:
+        """Return a subset's sums."""
+        return Ratio(*(row[name] for name in self.sums))
+
+    def estimate(self, strata: Sequence[Any]) -> Estimate:
+        """Estimate the perplexity of all subsets' texts together."""
+        return ratio_of(strata).map(self._perplexity.of)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The sums and counts of one subset under one rule."""
+
+    subset: str | None
+    stratum: Stratum | Ratio | None
+    counts: dict[str, int]
+
+    @property
+    def floor(self) -> float:
+        """The mean score if every failed request counted as wrong."""
+        return self.stratum.total / (self.stratum.n + self.counts["failed"]) if isinstance(self.stratum, Stratum) else 0.0
+
+
+def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> Scores | Nats:
+    """Return how a rule's column is averaged."""
+    return Nats(rule, column) if rule.metric.name in PERPLEXITIES else Scores(results, column)
+
+
+def cells_of(kind: Scores | Nats, results: pl.DataFrame) -> list[Cell]:
+    """Sum the scores of each subset and count what has none."""
+    status = pl.col("status")
+    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
+    read = pl.col("answer").is_not_null() if isinstance(kind, Scores) else status != "unanswered"
+    counts = {"unanswered": (~read & (status != "failed")).sum(), "shots_dropped": (pl.col("shots_dropped") > 0).sum()}
+    counts |= {word: (status == word).sum() for word in ("truncated", "failed")}
+    grouped = results.group_by("subset", maintain_order=True).agg(**kind.sums, **counts)
+    return [
+        Cell(row["subset"], kind.stratum(row) if row["n"] else None, {word: row[word] for word in counts})
+        for row in grouped.to_dicts()
+    ]
