@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 Answer = tuple[int, Any]
@@ -75,3 +79,92 @@ def serving(decide: Decide, models: tuple[str, ...] = ("served",), listing: Any 
         httpd.shutdown()
         httpd.server_close()
         thread.join()
+
+
+TOKEN = re.compile(r" ?\(\w| ?\w+| ?[^\w\s]|\s")
+"""A token of the toy model; ``(A`` is one, so that a choice can begin inside a token."""
+VOCABULARY = [
+    *(f"{space}{letter}" for letter in "ABCDEF" for space in ("", " ")),
+    " the",
+    " of",
+    "\n",
+    ".",
+    " 1",
+    " 2",
+    "?",
+    " x",
+]
+
+
+@dataclass
+class Toy:
+    """A deterministic language model behind an OpenAI-compatible server, and what that server lacks.
+
+    A token's log-probability depends on the token before it and on itself. Call it as ``serving``'s function.
+    """
+
+    bos: str = "<s>"
+    echo: bool = True
+    offsets: bool = True
+    most: int = 20
+    """The most next tokens it tells; 0: none."""
+    hidden: tuple[str, ...] = ()
+    """Next tokens that it never tells."""
+    refused: str = "\0"
+    """A prompt that holds this text is too long for it."""
+    spell: Callable[[str], str] = str
+
+    def tokens(self, text: str) -> list[str]:
+        return [self.bos] * bool(self.bos) + TOKEN.findall(text)
+
+    def logprob(self, before: str, token: str) -> float:
+        return -0.01 - zlib.crc32(f"{before}|{token}".encode()) % 997 / 100
+
+    def value(self, context: str, text: str) -> float:
+        """Return the log-probability of the tokens that reach past the end of a context."""
+        tokens = self.tokens(context + text)
+        ends = [sum(map(len, tokens[bool(self.bos) : number])) for number in range(1, len(tokens) + 1)]
+        border = len(context.rstrip(" "))
+        return sum(self.logprob(tokens[i - 1], tokens[i]) for i in range(1, len(tokens)) if ends[i] > border)
+
+    def next(self, text: str, most: int) -> dict[str, float]:
+        """Return the most likely next tokens."""
+        before = self.tokens(text)[-1]
+        told = {token: self.logprob(before, token) for token in VOCABULARY if token not in self.hidden}
+        return dict(sorted(told.items(), key=lambda item: -item[1])[:most])
+
+    def __call__(self, path: str, body: dict[str, Any]) -> Answer:
+        chat = path.endswith("/chat/completions")
+        prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        if self.refused in prompt:
+            return 400, {"error": {"message": "the prompt is too long"}}
+        if body.get("echo"):
+            return self._echo(prompt) if self.echo else (400, {"error": {"message": "echo is not supported"}})
+        asked = body.get("top_logprobs" if chat else "logprobs", 0)
+        if asked > self.most:
+            return 400, {"error": {"message": f"logprobs must be at most {self.most}"}}
+        return self._next(prompt, asked, chat)
+
+    def _next(self, prompt: str, asked: int, chat: bool) -> Answer:
+        tops = self.next(prompt, asked)
+        [(token, value)] = self.next(prompt, 1).items()
+        if chat:
+            rows = [{"token": text, "logprob": logprob, "bytes": list(text.encode())} for text, logprob in tops.items()]
+            logprobs: Any = {"content": [{"token": token, "logprob": value, "top_logprobs": rows}]}
+            message = {"role": "assistant", "content": token}
+            return 200, _completion("chat.completion", {"index": 0, "message": message, "logprobs": logprobs})
+        logprobs = {"tokens": [token], "token_logprobs": [value], "top_logprobs": [tops], "text_offset": [len(prompt)]}
+        return 200, _completion("text_completion", {"index": 0, "text": token, "logprobs": logprobs})
+
+    def _echo(self, prompt: str) -> Answer:
+        tokens = [*self.tokens(prompt), *self.next(prompt, 1)]
+        pairs = list(pairwise(tokens))
+        values = [None, *(self.logprob(*pair) for pair in pairs)]
+        tops = [None, *({token: self.logprob(before, token), **self.next(before, 1)} for before, token in pairs)]
+        spelled = [self.spell(token) for token in tokens]
+        logprobs = {"tokens": spelled, "token_logprobs": values, "top_logprobs": tops}
+        if self.offsets:  # as vLLM counts them: BOS too
+            logprobs["text_offset"] = [sum(map(len, spelled[:number])) for number in range(len(spelled))]
+        answer = _completion("text_completion", {"index": 0, "text": prompt + tokens[-1], "logprobs": logprobs})
+        answer["usage"] = {"prompt_tokens": len(tokens) - 1, "completion_tokens": 1, "total_tokens": len(tokens)}
+        return 200, answer

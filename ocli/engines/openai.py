@@ -3,32 +3,35 @@
 Chat models are asked at ``/chat/completions``, base models (``chat: false``) at ``/completions``. ``path: auto`` asks the
 server which model it serves. The key comes from the environment variable that ``api_key_env`` names and is kept nowhere.
 Servers differ in what they send: what is not of the API's shape is mended or is that request's error.
+
+Likelihoods come from echoed prompts (``_openai_echo.py``) or, where a server has none, from the most likely next tokens
+(``_openai_letters.py``). Which of the two it can do is tried once, before any question is asked.
 """
 
 from __future__ import annotations
 
-import os
-import re
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ocli.engines import chosen, number, refuse_unknown
+from ocli.engines._openai_echo import EchoWay
+from ocli.engines._openai_letters import MOST, LetterWay
+from ocli.engines._openai_likelihood import Way
+from ocli.engines._openai_needs import Tasks, advise, beyond_letters, instead, likelihood_tasks, refuse_for_chat
+from ocli.engines._openai_reply import MalformedError, common, first_choice, get, text_of, words_of
+from ocli.engines._openai_server import DEFAULT_URL, address, api_key, checked_headers, mapping
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec, TaskSpec
-from ocli.types import Reply, Request, Sampling, Usage
+from ocli.tokens import UnaskableError
+from ocli.types import Reply, Request, Sampling
 
-DEFAULT_KEY = "OPENAI_API_KEY"
-DEFAULT_URL = "https://api.openai.com/v1"
 REPLY_ARGS = ("extra_body",)
 """Arguments that change replies and so belong to a request's key."""
 
-_SECRET_HEADER = re.compile(r"authorization|api[-_]?key|(access|auth)[-_]?token|secret|password|^cookie$", re.IGNORECASE)
-
-
-class MalformedError(ValueError):
-    """A reply that is not what the API promises."""
+LACKING = (400, 404, 405, 415, 422, 500, 501)
+"""HTTP statuses with which servers answer what they cannot do; others (a wrong key, too many requests) say nothing of that."""
 
 
 class Engine:
@@ -38,24 +41,30 @@ class Engine:
         refuse_unknown(spec.args, ["timeout", "max_retries", "headers", "extra_body"], "openai")
         self.timeout = number(spec.args, "timeout", 600, least=0.001, whole=False)
         self.max_retries = int(number(spec.args, "max_retries", 2))
-        self.headers = _headers(_mapping(spec.args, "headers"))
-        self.extra_body = _mapping(spec.args, "extra_body")
+        self.headers = checked_headers(mapping(spec.args, "headers"))
+        self.extra_body = mapping(spec.args, "extra_body")
         self.spec = spec
         self.model = spec.path or ""
         # Always said: the client would else take OPENAI_BASE_URL, which no recipe shows.
-        self.base_url = _normalise(spec.base_url or DEFAULT_URL)
+        self.base_url = address(spec.base_url or DEFAULT_URL)
         self.chat = spec.chat is not False
         self.concurrency = spec.concurrency or 16
         self.identity: list[Any] = []
         self.record: dict[str, Any] = {"base_url": self.base_url}
-        self._key = _key(spec)
+        self._key = api_key(spec)
         self._client: Any = None
+        self._tasks: Tasks = {}
+        self._way: Way | None = None
+        self._places = asyncio.Semaphore(self.concurrency)
 
     def check(self, tasks: Mapping[str, TaskSpec]) -> None:
-        """Any task can be asked."""
+        """Refuse the likelihoods that no chat server tells; remember which tasks need any."""
+        self._tasks = likelihood_tasks(tasks)
+        if self.chat:
+            refuse_for_chat(self._tasks, self.model)
 
     async def start(self) -> None:
-        """Open the client; with ``path: auto`` ask for the model's name."""
+        """Open the client; with ``path: auto`` ask for the model's name; where likelihoods are needed try how to get them."""
         import openai
 
         self._client = openai.AsyncOpenAI(
@@ -70,53 +79,124 @@ class Engine:
             self.model = await self._discover()
         self.identity = ["openai", self.model, self.chat, chosen(self.spec.args, REPLY_ARGS)]
         self.record["served_model"] = self.model
+        if self._tasks:
+            self._way = await self._find_way()
+            self.identity.append(self._way.name)
+            self.record["likelihoods"] = self._way.name
 
     async def generate(self, request: Request) -> Reply:
         """Send one request; what the server refuses for this request alone is its ``error``."""
-        import openai
+        return await self._reply(self._ask_chat(request) if request.messages is not None else self._ask_text(request))
 
-        began = time.perf_counter()
-        try:
-            reply = await (self._ask_chat(request) if request.messages is not None else self._ask_text(request))
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise EngineError(f"{self._place()} refuses: {_message(error)}") from None
-        except openai.APIStatusError as error:
-            return Reply(error=f"HTTP {error.status_code}: {_message(error)}", seconds=time.perf_counter() - began)
-        except MalformedError as error:
-            return Reply(error=f"the server's reply {error}", seconds=time.perf_counter() - began)
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:  # the client's own, on what is no JSON
-            return Reply(error=f"{type(error).__name__}: {_message(error)}", seconds=time.perf_counter() - began)
-        return Reply(**{**reply, "seconds": time.perf_counter() - began})
+    async def loglikelihood(self, request: Request) -> Reply:
+        """Score a request's choices, all at the same time; what cannot be told of one of them is the request's ``error``."""
+        return await self._reply(self._score(request))
+
+    def fits(self, request: Request) -> bool:
+        """Not known before it is asked: a server refuses what is too long in words of its own."""
+        return True
 
     async def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await self._client.close()
 
+    async def _reply(self, asking: Awaitable[dict[str, Any]]) -> Reply:
+        """Wait for a reply's fields; tell what this request alone has met from what no other would survive."""
+        import openai
+
+        began = time.perf_counter()
+        try:
+            fields = await asking
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise EngineError(f"{self._place()} refuses: {words_of(error)}") from None
+        except openai.APIStatusError as error:
+            fields = {"error": f"HTTP {error.status_code}: {words_of(error)}"}
+        except MalformedError as error:
+            fields = {"error": f"the server's reply {error}"}
+        except UnaskableError as error:
+            fields = {"error": str(error)}
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:  # the client's own, on what is no JSON
+            fields = {"error": f"{type(error).__name__}: {words_of(error)}"}
+        return Reply(**{**fields, "seconds": time.perf_counter() - began})
+
     async def _ask_chat(self, request: Request) -> dict[str, Any]:
-        answer = await self._client.chat.completions.create(
-            model=self.model,
-            messages=list(request.messages or ()),
-            **_settings(request.sampling),
-            **self._extra(request.sampling),
-        )
-        choice = _first_choice(answer)
-        message = _get(choice, "message")
+        async with self._places:
+            answer = await self._client.chat.completions.create(
+                model=self.model,
+                messages=list(request.messages or ()),
+                **_settings(request.sampling),
+                **self._extra(request.sampling),
+            )
+        choice = first_choice(answer)
+        message = get(choice, "message")
         if message is None:
             raise MalformedError("has no message")
-        reasoning = _get(message, "reasoning_content") or _get(message, "reasoning")
+        reasoning = get(message, "reasoning_content") or get(message, "reasoning")
         return {
-            "text": _text(_get(message, "content")),
+            "text": text_of(get(message, "content")),
             "reasoning": reasoning if isinstance(reasoning, str) else None,
-            **_common(answer, choice),
+            **common(answer, choice),
         }
 
     async def _ask_text(self, request: Request) -> dict[str, Any]:
-        answer = await self._client.completions.create(
-            model=self.model, prompt=request.prompt, **_settings(request.sampling), **self._extra(request.sampling)
-        )
-        choice = _first_choice(answer)
-        return {"text": _text(_get(choice, "text")), **_common(answer, choice)}
+        async with self._places:
+            answer = await self._client.completions.create(
+                model=self.model, prompt=request.prompt, **_settings(request.sampling), **self._extra(request.sampling)
+            )
+        choice = first_choice(answer)
+        return {"text": text_of(get(choice, "text")), **common(answer, choice)}
+
+    async def _score(self, request: Request) -> dict[str, Any]:
+        if self._way is None:
+            raise UnaskableError("the server was not asked how it tells likelihoods")
+        try:
+            choices, usage = await self._way.score(request)
+        except UnaskableError as error:
+            task = self._tasks.get(request.task)
+            raise UnaskableError(f"{error}; {instead(task)}" if task else str(error)) from None
+        return {"choices": choices, "finish_reason": "stop", "usage": usage}
+
+    async def _post(self, body: dict[str, Any]) -> Any:
+        """Send a likelihood's question and return the answer as it came: of long prompts the client's types would be slow."""
+        path = "/chat/completions" if self.chat else "/completions"
+        async with self._places:  # a request's choices are asked at once, but no more in all than the model's concurrency
+            return await self._client.post(path, cast_to=object, body={"model": self.model, **body, **self.extra_body})
+
+    async def _find_way(self) -> Way:
+        """Return the first way in which this server tells likelihoods; raise EngineError when a task has none."""
+        words = ""
+        if not self.chat:
+            echo = EchoWay(self._post)
+            words = await self._lacks(echo)
+            if not words:
+                return echo
+            if long := beyond_letters(self._tasks):
+                raise EngineError(f"{self._place()} gives no log-probabilities of prompts (echo; {words}); {advise(long)}")
+        for most in MOST:
+            letters = LetterWay(self._post, self.chat, most)
+            words = await self._lacks(letters)
+            if not words:
+                return letters
+        raise EngineError(f"{self._place()} gives no log-probabilities of next tokens ({words}); {advise(self._tasks)}")
+
+    async def _lacks(self, way: Way) -> str:
+        """Try a way; return why it does not work, in the server's words, or nothing."""
+        import openai
+
+        try:
+            await way.probe()
+        except MalformedError as error:
+            return f"its reply {error}"
+        except openai.APIStatusError as error:
+            if error.status_code not in LACKING:
+                raise EngineError(f"{self._place()} refuses: {words_of(error)}") from None
+            return f"HTTP {error.status_code}: {words_of(error)}"
+        except openai.OpenAIError as error:
+            raise EngineError(f"{self._place()} cannot be asked: {words_of(error)}") from None
+        except (ValueError, TypeError, AttributeError) as error:  # the client's own, on what is no JSON
+            return f"{type(error).__name__}: {words_of(error)}"
+        return ""
 
     def _extra(self, sampling: Sampling) -> dict[str, Any]:
         # The API has no top_k; the servers that know it (vLLM, LMDeploy, SGLang) read it from the body.
@@ -130,14 +210,14 @@ class Engine:
         try:
             answer = await self._client.get("/models", cast_to=object)  # as it is: the client's types would be assumed
         except (openai.OpenAIError, ValueError) as error:
-            raise EngineError(f"{self._place()} does not say which models it serves: {_message(error)}") from None
+            raise EngineError(f"{self._place()} does not say which models it serves: {words_of(error)}") from None
         data = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(data, list) or not all(isinstance(_get(model, "id"), str) for model in data):
+        if not isinstance(data, list) or not all(isinstance(get(model, "id"), str) for model in data):
             seen = " ".join(str(answer).split())[:80]
             raise EngineError(
                 f"{self._place()} does not say which models it serves: no list of models, but {seen!r}; name one as 'path'"
             )
-        names = [str(_get(model, "id")) for model in data]
+        names = [str(get(model, "id")) for model in data]
         if len(names) != 1:
             raise EngineError(
                 f"{self._place()} serves {len(names)} models ({', '.join(names)}): name one as 'path' instead of auto"
@@ -148,57 +228,6 @@ class Engine:
         return f"{self.base_url} (model {self.model})"
 
 
-def _key(spec: ModelSpec) -> str:
-    name = spec.api_key_env or (DEFAULT_KEY if spec.base_url is None else None)
-    if name is None:
-        return "none"  # a server of one's own rarely asks for a key, but the client insists on a string
-    key = os.environ.get(name)
-    if not key:
-        raise EngineError(f"the environment variable {name} is not set: export {name}=... (the key never goes into a recipe)")
-    return key
-
-
-def _normalise(url: str) -> str:
-    """Accept a server's address with or without ``/v1`` and with the endpoint's path still on it."""
-    url = url.strip().rstrip("/")
-    for ending in ("/chat/completions", "/completions"):
-        url = url.removesuffix(ending)
-    advice = "it must be like http://host:8000/v1"
-    try:
-        parts = urlsplit(url)
-        if "@" in (parts.netloc or url):  # not repeated here: this line may be logged
-            raise EngineError("base_url holds a user or password: export the key, write 'api_key_env: NAME'")
-        _ = parts.port  # parsed only when it is read
-    except ValueError as error:
-        raise EngineError(f"base_url {url!r} is not an address ({error}): {advice}") from None
-    if parts.scheme not in ("http", "https"):
-        raise EngineError(f"base_url {url!r} is not an address: it must begin with http:// or https://")
-    if not parts.hostname or re.search(r"\s", url):
-        raise EngineError(f"base_url {url!r} is not an address: {advice}")
-    if parts.query or parts.fragment:
-        raise EngineError(
-            f"base_url {url.split('?')[0].split('#')[0]!r} has a '?' or '#' part, which has no place in it: {advice}"
-        )
-    return url if parts.path.strip("/") else f"{url}/v1"
-
-
-def _mapping(args: dict[str, Any], name: str) -> dict[str, Any]:
-    value = args.get(name, {})
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise EngineError(f"args.{name} must be a mapping, not {type(value).__name__}")
-    return value
-
-
-def _headers(headers: dict[str, Any]) -> dict[str, str]:
-    """Refuse headers that a recipe must not hold, and values that no header can have."""
-    for name, value in headers.items():
-        if _SECRET_HEADER.search(name):
-            raise EngineError(f"args.headers.{name}: a key does not belong in a recipe: export it and write 'api_key_env: NAME'")
-        if not isinstance(value, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n]", value):
-            raise EngineError(f"args.headers.{name}: must be a header's name and a string, not {type(value).__name__}")
-    return headers
-
-
 def _settings(sampling: Sampling) -> dict[str, Any]:
     """Say what the recipe says under the API's names; what it leaves out is the server's own."""
     said = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
@@ -207,58 +236,3 @@ def _settings(sampling: Sampling) -> dict[str, Any]:
     if sampling.stop:
         settings["stop"] = list(sampling.stop)
     return settings
-
-
-def _get(value: Any, name: str) -> Any:
-    """Read a part of a reply: the client makes objects of what it knows and leaves the rest as it came."""
-    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-
-
-def _first_choice(answer: Any) -> Any:
-    if isinstance(answer, str):
-        raise MalformedError(f"is no JSON, but {' '.join(answer.split())[:80]!r}")
-    choices = _get(answer, "choices")
-    if not isinstance(choices, list) or not choices or choices[0] is None:
-        raise MalformedError("has no choices")
-    return choices[0]
-
-
-def _text(content: Any) -> str:
-    """Return a reply's text, which some servers send in parts; thoughts among them are no text."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = [part if isinstance(part, str) else _get(part, "text") for part in content if _is_text(part)]
-        if all(isinstance(text, str) for text in texts):
-            return "".join(texts)
-    raise MalformedError(f"has a text that is no string: {str(content)[:80]}")
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, str) or _get(part, "type") in (None, "text", "output_text")
-
-
-def _common(answer: Any, choice: Any) -> dict[str, Any]:
-    usage, reason = _get(answer, "usage"), _get(choice, "finish_reason")
-    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
-    counts = Usage(_count(_get(usage, "prompt_tokens")), _count(cached), _count(_get(usage, "completion_tokens")))
-    return {"finish_reason": reason if isinstance(reason, str) else None, "usage": counts}
-
-
-def _count(value: Any) -> int | None:
-    """Return a count of tokens; what is none is not known."""
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or not 0 <= value < 1 << 53:
-        return None
-    return int(value)
-
-
-def _message(error: Exception) -> str:
-    """Return the server's own words in one line."""
-    body = getattr(error, "body", None)
-    text = body.get("message") if isinstance(body, dict) else None
-    cause = f" ({error.__cause__})" if error.__cause__ and not text else ""
-    return " ".join(str(text or error).split())[:500] + cause
