@@ -145,6 +145,8 @@ def _json(name: str, text: str, header: list[str] | None) -> list[Row]:
             data = [{"_key": key, **value} for key, value in data.items()]
         elif data and len(lists) == len(data) and len({len(value) for value in lists}) == 1:
             data = [dict(zip(data, cells, strict=True)) for cells in zip(*lists, strict=True)]
+        elif "\n" not in text.strip():
+            data = [data]  # lines, of which there is one
         else:
             raise DataError(f"{name}: a JSON object must hold one list of rows, rows by key, or columns of equal length")
     if not isinstance(data, list):

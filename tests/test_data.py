@@ -89,6 +89,10 @@ def test_rows_that_are_lists_take_the_given_columns(name: str, text: str) -> Non
         parse_rows(name, text.encode(), ["q", "a", "id"])
 
 
+def test_json_object_of_one_line_is_a_row() -> None:
+    assert parse_rows("x.json", b'{"a": 1, "b": ["x", "y"]}\n') == [{"a": 1, "b": ["x", "y"]}]
+
+
 def test_json_object_gives_its_keys_to_the_rows() -> None:
     assert parse_rows("x.json", b'{"a": {"n": 1}, "b": {"n": 2}}') == [{"_key": "a", "n": 1}, {"_key": "b", "n": 2}]
 
@@ -120,7 +124,7 @@ BROKEN = [
     ("x.json", '{"a": 1}\n\n{"a": 1\n', r"x\.json:3: not valid JSON"),
     ("x.json", '[{"a": 1},\n', r"x\.json: not valid JSON"),
     ("x.json", "[{}, 5]", r"x\.json: row 1: a row must be an object"),
-    ("x.json", '{"a": 1}', r"x\.json: a JSON object must hold one list of rows"),
+    ("x.json", '{"a": 1,\n "b": 2}', r"x\.json: a JSON object must hold one list of rows"),
     ("x.json", "5", r"x\.json: must hold a list of rows, not int"),
     ("x.parquet", "PAR1", r"x\.parquet: not a readable Parquet file"),
     ("x.csv.gz", "a,b\n", r"x\.csv\.gz: is not a whole \.gz file .*fetch it again"),

@@ -1,14 +1,18 @@
 """Three tests that every task gets for its hand-written rows, and again on the real data where that is present.
 
-The golden prompt (``tests/golden/<task>.json``, written by ``make golden``, read in review), the oracle (the prompt file's own
-answer scores 1) and silence (an empty reply scores 0 and is counted as unanswered).
+The golden prompt (``tests/golden/<task>.json``, written by ``make golden``, read in review), the oracle (the right answer
+scores 1) and silence (an empty reply scores 0 and is counted as unanswered). ``tests/cases/tasks.json`` says of every task how
+many items it has, and which OpenCompass configuration writes the same prompts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +20,25 @@ import polars as pl
 import pytest
 
 from ocli import catalog
-from ocli.plan import TaskPlan, plan_task
-from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
-from ocli.scoring import items_frame, score_replies
-from ocli.types import Request
+from ocli.engines.echo import Engine
+from ocli.plan import TaskPlan, describe, plan_task
+from ocli.recipe import DataSpec, ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.scoring import items_frame, reply_schema, score_replies
+from ocli.types import Reply, Request
 
 HERE = Path(__file__).parent
 TASKS = [entry.name for entry in catalog.entries("tasks")]
+CASES: dict[str, dict[str, Any]] = json.loads((HERE / "cases" / "tasks.json").read_text(encoding="utf-8"))
+"""By task: ``items`` (published count; null: no data here), ``only`` (subsets whose data is here), ``opencompass`` (a
+configuration of golden/opencompass; null: none whose rows are there), ``abbr`` (which of its data sets; left out: the task's
+subsets or all) and ``golden_data`` (data keys that find its rows, where the task's own would find an empty file)."""
 MODEL = ModelSpec(engine="echo")
+
+
+def load(name: str, **data: Any) -> TaskSpec:
+    """Read a task of the catalog, with these keys of its data changed."""
+    [(_, spec)] = catalog.load_tasks(name)
+    return spec.model_copy(update={"data": DataSpec.model_validate(spec.data.model_dump() | data)})
 
 
 def on_rows(name: str, path: Path, folder: Path) -> TaskPlan:
@@ -31,12 +46,12 @@ def on_rows(name: str, path: Path, folder: Path) -> TaskPlan:
     lines = path.read_text(encoding="utf-8").splitlines()
     (folder / "test.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (folder / "fewshot.jsonl").write_text("\n".join(reversed(lines)), encoding="utf-8")
-    [(_, spec)] = catalog.load_tasks(name)
+    spec = load(name)
     subsets = dict(list(spec.data.subsets.items())[:1])
     splits = spec.data.splits.model_copy(update={"test": "test", "fewshot": "fewshot"})
     local = [str(folder / "{split}.jsonl")]
     data = spec.data.model_copy(update={"local": local, "hub": None, "subsets": subsets, "splits": splits})
-    fewshot = spec.fewshot.model_copy(update={"count": min(spec.fewshot.count, 2)})
+    fewshot = spec.fewshot.model_copy(update={"count": min(spec.fewshot.count, 2), "select": "first"})
     return plan(name, spec.model_copy(update={"data": data, "fewshot": fewshot}))
 
 
@@ -49,26 +64,31 @@ def requests(task: TaskPlan, chat: bool = True) -> list[Request]:
     return list(task.requests(MODEL, chat, SamplingSpec()))
 
 
-def scores(task: TaskPlan, texts: list[str]) -> pl.DataFrame:
-    asked = requests(task)
-    replies = pl.DataFrame(
-        {
-            "key": [request.key for request in asked],
-            "id": [request.id for request in asked],
-            "sample": [0] * len(asked),
-            "text": texts,
-            "finish_reason": ["stop"] * len(asked),
-            "error": pl.Series([None] * len(asked), dtype=pl.String),
-        }
-    )
-    return score_replies(items_frame(task), replies, task.spec)
+def replies(task: TaskPlan, says: str) -> list[Reply]:
+    """What ``echo:oracle`` or ``echo:silent`` replies to every request of a task."""
+    engine = Engine(ModelSpec(engine="echo", path=says))
+    ask = engine.generate if task.spec.mode == "generate" else engine.loglikelihood
+
+    async def all_of_them() -> list[Reply]:
+        return [await ask(request) for request in requests(task)]
+
+    return asyncio.run(all_of_them())
+
+
+def scores(task: TaskPlan, said: list[Reply]) -> pl.DataFrame:
+    lines = [
+        {"key": "k", "id": item.id, "sample": 0, "text": reply.text, "finish_reason": reply.finish_reason}
+        | ({"choices": [scored.line() for scored in reply.choices]} if reply.choices else {})
+        for item, reply in zip(task.items, said, strict=True)
+    ]
+    return score_replies(items_frame(task), pl.DataFrame(lines, schema=reply_schema(task.spec)), task.spec)
 
 
 def check_oracle_and_silence(task: TaskPlan) -> None:
-    right = scores(task, [request.oracle for request in requests(task)])
+    right = scores(task, replies(task, "oracle"))
     assert right.filter(pl.col("score") != 1).is_empty(), right.filter(pl.col("score") != 1)
     assert set(right["status"]) == {"ok"}
-    silent = scores(task, [""] * len(task.items))
+    silent = scores(task, replies(task, "silent"))
     assert set(silent["score"]) == {0.0}
     assert set(silent["status"]) == {"unanswered"}
 
@@ -78,12 +98,19 @@ def task(request: pytest.FixtureRequest, tmp_path: Path) -> TaskPlan:
     return on_rows(request.param, HERE / "data" / f"{request.param}.jsonl", tmp_path)
 
 
+def golden_prompt(chat: Request, base: Request) -> dict[str, Any]:
+    """What a chat and a base model are asked; of choices, the contexts (one, or one a choice) and the texts after them."""
+    asked = {"id": chat.id, "messages": describe(chat)["messages"], "text": describe(base)["prompt"]}
+    if chat.choices:
+        asked["choices"] = [[choice.text for choice in request.choices] for request in (chat, base)]
+        asked["right"] = chat.right
+    return asked | {"answer": chat.oracle}
+
+
 def test_prompt_is_the_golden_one(task: TaskPlan) -> None:
-    chat, base = requests(task), requests(task, chat=False)
-    rendered: Any = [
-        {"id": c.id, "messages": list(c.messages or ()), "text": b.prompt, "answer": c.oracle}
-        for c, b in zip(chat, base, strict=True)
-    ]
+    pairs = zip(requests(task), requests(task, chat=False), strict=True)
+    # Through JSON, because there tuples are lists.
+    rendered = json.loads(json.dumps([golden_prompt(chat, base) for chat, base in pairs]))
     path = HERE / "golden" / f"{task.name}.json"
     if os.environ.get("OCLI_WRITE_GOLDEN"):
         path.write_text(json.dumps(rendered, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -94,47 +121,64 @@ def test_oracle_scores_one_and_silence_zero(task: TaskPlan) -> None:
     check_oracle_and_silence(task)
 
 
-def test_no_golden_prompt_is_without_its_task() -> None:
+def test_every_task_has_its_case_and_its_golden_prompt_and_no_other_has() -> None:
+    assert sorted(CASES) == sorted(TASKS)
     assert sorted(path.stem for path in (HERE / "golden").glob("*.json")) == sorted(TASKS)
 
 
-ITEMS = {"ceval_gen": 1346, "cmmlu_gen": 11582}
-
-
-@pytest.mark.parametrize("name", ITEMS)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case["items"]])
 def test_real_data_has_the_published_items_and_scores(name: str, shared_data: Path) -> None:
-    [(_, spec)] = catalog.load_tasks(name)
-    task = plan(name, spec, shared_data)
-    assert len(task.items) == ITEMS[name]
+    task = plan(name, load(name, only=CASES[name].get("only")), shared_data)
+    assert len(task.items) == CASES[name]["items"]
     check_oracle_and_silence(task)
 
 
-@pytest.mark.parametrize(("name", "config"), [("ceval_gen", "ceval/ceval_gen.py"), ("cmmlu_gen", "cmmlu/cmmlu_gen.py")])
-def test_prompts_equal_those_of_opencompass(name: str, config: str, golden: Path) -> None:
-    folder = golden / "opencompass"
-    cases = [json.loads(line) for line in (folder / "prompts_clean.jsonl").read_text(encoding="utf-8").splitlines()]
-    cases = [case for case in cases if case["config"] == config]
-    [(_, spec)] = catalog.load_tasks(name)
-    subjects = [case["abbr"].split("-", 1)[1] for case in cases]
-    data = spec.data.model_copy(update={"subsets": {subject: spec.data.subsets[subject] for subject in subjects}})
-    task = plan(name, spec.model_copy(update={"data": data}), folder / "data")
-    base = {request.id: request.prompt for request in requests(task, chat=False)}
-    chat = {request.id: request.messages or () for request in requests(task)}
+def rows_of_opencompass(golden: Path, file: str, name: str) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+    """Yield data set, row and what OpenCompass renders for it: one case a label in the order of its template."""
+    wanted = CASES[name]
+    cases = [json.loads(line) for line in (golden / "opencompass" / file).read_text(encoding="utf-8").splitlines()]
+    cases = [case for case in cases if case["config"] == wanted["opencompass"]]
+    cases = [case for case in cases if case["abbr"] == wanted.get("abbr", case["abbr"])]
     assert cases
-    for case, subject in zip(cases, subjects, strict=True):
-        item, rendered = f"{subject}/{case['row']}", case["rendered"]
-        assert base[item] == rendered["base_nometa"]
-        roles = {"HUMAN": "user", "BOT": "assistant"}
-        assert [(m["role"], m["content"]) for m in chat[item]] == [(roles[m["role"]], m["prompt"]) for m in rendered["api_meta"]]
+    for (abbr, row), group in groupby(cases, key=lambda case: (case["abbr"], case["row"])):
+        yield abbr, row, list(group)
 
 
-def test_prompt_hashes_equal_those_of_opencompass(golden: Path) -> None:
-    lines = (golden / "opencompass" / "prompts_sha.jsonl").read_text(encoding="utf-8").splitlines()
-    [(_, spec)] = catalog.load_tasks("ceval_gen")
-    for case in map(json.loads, lines):
-        if case["config"] == "ceval/ceval_gen.py":
-            subject = case["abbr"].split("-", 1)[1]
-            data = spec.data.model_copy(update={"subsets": {subject: spec.data.subsets[subject]}})
-            task = plan("ceval_gen", spec.model_copy(update={"data": data}), golden / "opencompass" / "data")
-            text = json.dumps(requests(task, chat=False)[case["row"]].prompt, ensure_ascii=False)
-            assert hashlib.sha256(text.encode()).hexdigest() == case["rendered_sha"]["base_nometa"]["sha256"]
+def on_golden_data(golden: Path, name: str, abbr: str) -> TaskPlan:
+    """Plan a task on the rows that OpenCompass was run on: the subset that its data set is named after."""
+    named = sorted((subset for subset in load(name).data.subsets if abbr.endswith(subset)), key=len)
+    spec = load(name, only=named[-1:] or None, **CASES[name].get("golden_data", {}))
+    return plan(name, spec, golden / "opencompass" / "data")
+
+
+def whole_texts(request: Request) -> list[str]:
+    """What a base model reads: the prompt, or context and text of each choice."""
+    return [f"{choice.context}{choice.text}" for choice in request.choices] or [request.prompt or ""]
+
+
+AS_OPENCOMPASS = [name for name, case in CASES.items() if case["opencompass"]]
+
+
+@pytest.mark.parametrize("name", AS_OPENCOMPASS)
+def test_prompts_equal_those_of_opencompass(name: str, golden: Path) -> None:
+    for abbr, row, cases in rows_of_opencompass(golden, "prompts_clean.jsonl", name):
+        task = on_golden_data(golden, name, abbr)
+        base, chat = requests(task, chat=False)[row], requests(task)[row]
+        rendered, texts = [case["rendered"]["base_nometa"] for case in cases], whole_texts(base)
+        assert texts == rendered[: len(texts)]
+        # Where a row has fewer choices than another, OpenCompass asks the first one again.
+        assert set(rendered[len(texts) :]) <= {rendered[0]}
+        if base.right is not None:
+            assert [str(case["label"]) for case in cases].index(str(cases[0]["gold"])) == base.right
+        for case in cases:
+            roles = {"HUMAN": "user", "BOT": "assistant"}
+            turns = [{"role": roles[turn["role"]], "content": turn["prompt"]} for turn in case["rendered"].get("api_meta", ())]
+            assert not turns or turns == list(chat.messages or ())
+
+
+@pytest.mark.parametrize("name", AS_OPENCOMPASS)
+def test_prompt_hashes_equal_those_of_opencompass(name: str, golden: Path) -> None:
+    for abbr, row, cases in rows_of_opencompass(golden, "prompts_sha.jsonl", name):
+        texts = whole_texts(requests(on_golden_data(golden, name, abbr), chat=False)[row])
+        hashes = [hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).hexdigest() for text in texts]
+        assert hashes == [case["rendered_sha"]["base_nometa"]["sha256"] for case in cases][: len(hashes)]
