@@ -237,15 +237,13 @@ def test_shipped_model_loads_and_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", [entry.name for kind in ("tasks", "suites") for entry in catalog.entries(kind)])
 def test_shipped_task_loads_and_its_prompt_and_rules_exist(name: str) -> None:
     from ocli.prompts import Prompt
-    from ocli.registry import extractor, metric
+    from ocli.scoring import find_rules
 
     for _, spec in catalog.load_tasks(name):
         assert spec.description
         assert spec.source
         assert "user" in Prompt(spec.prompt).blocks
-        for rule in spec.score:
-            assert extractor.get(rule.extract.name, rule.extract.options)
-            assert metric.get(rule.metric.name, rule.metric.options)
+        find_rules(spec)
 
 
 def test_no_name_of_the_catalog_is_used_twice() -> None:
