@@ -351,7 +351,7 @@ def test_refusal_of_the_probe_that_says_nothing_of_likelihoods_is_told_as_it_is(
 
 
 def test_unreachable_server_is_one_line() -> None:
-    with pytest.raises(EngineError, match="cannot be asked: .*Cannot connect to host"):
+    with pytest.raises(EngineError, match=r"cannot be asked: .*Cannot connect to host"):
         ask(Server("http://127.0.0.1:9"), request("A"))
 
 

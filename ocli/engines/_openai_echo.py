@@ -47,6 +47,11 @@ class Echo:
             raise MalformedError("has no log-probability for a token of the prompt")
         return likelihood(told, len(told) if counted is None else counted)
 
+    def greedy(self, begin: int) -> bool | None:
+        """Whether greedy decoding would have written all from a token on; ``None`` where that is not known of each."""
+        flags = [flag for flag in self.likely[begin:] if flag is not None]
+        return all(flags) if len(flags) == len(self.tokens) - begin else None
+
 
 class EchoWay:
     """Asks each choice as one echoed prompt."""
@@ -122,15 +127,13 @@ def _prompts(choice: Choice) -> list[str]:
 def _scored(choice: Choice, echoes: dict[str, Echo], whole: bool) -> Scored:
     own, *rest = (echoes[prompt] for prompt in _prompts(choice))
     start = _start(own, str(choice.context), choice.text, whole)
-    flags = own.likely[start:]
-    known = [flag for flag in flags if flag is not None]
     context = None
     if whole:  # its first token is counted and has no likelihood, unless a server with a BOS of its own tells one
         context = own.sum(1 if own.logprobs[0] is None else 0, start, counted=start)
     base = None
     if rest and choice.baseline is not None:
         base = rest[0].sum(_start(rest[0], choice.baseline, choice.text, whole=False))
-    return Scored(choice.text, own.sum(start), all(known) if len(known) == len(flags) else None, context, base)
+    return Scored(choice.text, own.sum(start), own.greedy(start), context, base)
 
 
 def _start(echo: Echo, context: str, text: str, whole: bool) -> int:
@@ -148,11 +151,12 @@ def _text(request: Request, echoes: dict[str, Echo]) -> Scored:
     """Score a text for perplexity: as long as the server takes it, since its windows cannot be cut from here."""
     [choice] = request.choices
     [echo] = echoes.values()
-    own = echo.sum(1 if echo.logprobs[0] is None else 0)
+    begin = 1 if echo.logprobs[0] is None else 0
+    own = echo.sum(begin)
     if not own.tokens:
         raise UnaskableError("the text has no tokens that can be scored")
     if request.window is not None and own.tokens > request.window:
         raise UnaskableError(
             f"the text has {own.tokens} tokens, the task's window {request.window}: a server is asked for whole texts only"
         )
-    return Scored(choice.text, own)
+    return Scored(choice.text, own, echo.greedy(begin))

@@ -22,18 +22,15 @@ def beyond_letters(tasks: Tasks) -> Tasks:
     return {name: task for name, task in tasks.items() if task.mode == "perplexity" or not _may_be_letters(task.choices or "")}
 
 
-def refuse_for_chat(tasks: Tasks, model: str) -> None:
+def refuse_for_chat(tasks: Tasks, place: str) -> None:
     """Raise EngineError for what no chat server can be asked."""
+    turns = f"{place} is asked in chat turns (a base model is said to be 'chat: false')"
     long = beyond_letters(tasks)
     if long:
-        raise EngineError(
-            f"model {model} is asked in chat turns, where a server tells the likelihoods of single letters only; {advise(long)}"
-        )
+        raise EngineError(f"{turns}, where a server tells the likelihoods of single letters only; {advise(long)}")
     alone = {name: task for name, task in tasks.items() if task.baseline is not None}
     if alone:
-        raise EngineError(
-            f"model {model} is asked in chat turns, where there is no text without them to compare with; {advise(alone)}"
-        )
+        raise EngineError(f"{turns}, where there is no text without them to compare with; {advise(alone)}")
 
 
 def advise(tasks: Tasks) -> str:

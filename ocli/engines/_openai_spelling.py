@@ -3,7 +3,8 @@
 vLLM counts the text of BOS into ``text_offset``, others leave offsets out. Where the texts put together are the prompt, all is
 said. Else they are matched to the prompt's bytes as servers write tokens that are no text of their own: ``▁`` or ``Ġ`` for a
 space, or the space left out (sentencepiece); ``bytes:\\xe4`` (OpenAI), ``\\xe4`` (DeepSeek) or ``<0xE4>`` (byte fallback) for
-bytes; U+FFFD for bytes that are not told. Every match that reaches the end is kept, so that what is ambiguous is known.
+bytes; U+FFFD for bytes that are not told (vLLM: nothing at all). Every match that reaches the end is kept, so that what is
+ambiguous is known.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ Places = list[set[Place]]
 MARKS = str.maketrans({"▁": " ", "Ġ": " ", "Ċ": "\n"})
 """How tokenizers write white space inside of tokens."""
 
+_PART = 3
+"""The most bytes of a character that one U+FFFD stands for."""
+_LOST = 15
+"""The most bytes that a token without a text is looked for in: five Chinese characters."""
 _MOST = 64
 """So many places at once mean that the texts say nothing."""
 
@@ -79,11 +84,13 @@ def _ends(token: str, text: bytes, begin: int, number: int) -> Iterator[int]:
     for pieces in spellings:
         ends = {begin}
         for piece in pieces:
-            if piece is None:  # one to three bytes of a character, not told which
-                ends = {end + size for end in ends for size in (1, 2, 3) if _is_part(text[end : end + size], size)}
+            if piece is None:
+                ends = {end + size for end in ends for size in range(1, _PART + 1) if _is_part(text[end : end + size], size)}
             else:
                 ends = {end + len(piece) for end in ends if text.startswith(piece, end)}
         yield from ends
+    if not token:  # a token that ends inside of a character, which is written at the token that completes it
+        yield from (begin + size for size in range(1, _LOST + 1) if _is_part(text[begin : begin + size], size))
 
 
 def _is_part(part: bytes, size: int) -> bool:

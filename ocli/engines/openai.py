@@ -61,7 +61,7 @@ class Engine:
         """Refuse the likelihoods that no chat server tells; remember which tasks need any."""
         self._tasks = likelihood_tasks(tasks)
         if self.chat:
-            refuse_for_chat(self._tasks, self.model)
+            refuse_for_chat(self._tasks, self._place())
 
     async def start(self) -> None:
         """Open the client; with ``path: auto`` ask for the model's name; where likelihoods are needed try how to get them."""
