@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ocli import documents
 from ocli.documents import SUFFIXES, Document, merge, merge_documents
 from ocli.errors import NotFoundError, RecipeError, did_you_mean
-from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, Settings, SuiteSpec, TaskSpec, validate
+from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, References, Settings, SuiteSpec, TaskSpec, validate
 from ocli.rows import is_data_file, read_rows
 
 Kind = Literal["models", "tasks", "recipes", "suites"]
@@ -99,13 +99,28 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
     loaded = [load_model(item, spec.model) for item in spec.models]
     resolved_tasks = [pair for item in spec.tasks for pair in load_tasks(item, spec.task)]
     settings = {key: getattr(spec, key) for key in Settings.model_fields}
+    resolved_names = [pair[0] for pair in resolved_tasks]
     return Recipe(
         name=name or "-".join(slug(pair[0]) for pair in loaded[:2]) + "-" + "-".join(pair[0] for pair in resolved_tasks[:2]),
         description=spec.description,
         models=_named(loaded, "model"),
         tasks=_named(resolved_tasks, "task"),
+        reference=_references(spec, document, [] if models else [pair[0] for pair in loaded], [] if tasks else resolved_names),
         **settings,
     )
+
+
+def _references(spec: RecipeSpec, document: Document, models: list[str], tasks: list[str]) -> References:
+    """Return the recipe's reference scores; one for a model or task that the recipe does not have is a mistake in it.
+
+    Where ``-m`` or ``-t`` has replaced a list, it is empty here: then there is nothing to compare with.
+    """
+    for model, scores in spec.reference.items():
+        for kind, name, known in (("model", model, models), *(("task", task, tasks) for task in scores)):
+            if known and name not in known:
+                where = document.locate(("reference", model))
+                raise RecipeError(f"{where}: reference: there is no {kind} {name!r}{did_you_mean(name, known)} in this recipe")
+    return spec.reference
 
 
 def _named(pairs: list[tuple[str, Any]], kind: str) -> dict[str, Any]:
@@ -264,20 +279,28 @@ def _anchor(document: Document) -> None:
     source = data.get("data")
     if not isinstance(source, dict):
         return
-    local = source.get("local")
-    for index, pattern in enumerate(local if isinstance(local, list) else [local]):
-        if isinstance(pattern, str) and pattern.startswith(("./", "../")):
-            absolute = str((folder / pattern).resolve())
-            if isinstance(local, list):
-                local[index] = absolute
-            else:
-                source["local"] = absolute
+    _anchor_patterns(folder, source, "local")
+    columns = source.get("columns")
+    for name in list(columns) if isinstance(columns, dict) else ():
+        _anchor_patterns(folder, columns, name)
     if isinstance(source.get("subsets"), str):
         table = folder / source["subsets"]
         if not table.is_file():
             place = document.locate(("data", "subsets"))
             raise RecipeError(f"{place}: data.subsets: no file {table}")
         source["subsets"] = documents.read(table).data
+
+
+def _anchor_patterns(folder: Path, holder: Any, key: str) -> None:
+    said = holder.get(key)
+    if said is not None:
+        holder[key] = [_beside(folder, one) for one in said] if isinstance(said, list) else _beside(folder, said)
+
+
+def _beside(folder: Path, pattern: Any) -> Any:
+    """Make a pattern that begins with ``./`` absolute; anything else is not this file's business."""
+    relative = isinstance(pattern, str) and pattern.startswith(("./", "../"))
+    return str((folder / pattern).resolve()) if relative else pattern
 
 
 def _is_file(reference: str) -> bool:

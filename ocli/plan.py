@@ -154,12 +154,11 @@ def _digest(prompt: Prompt, spec: TaskSpec, items: list[Item], shots: Shots, pro
     """Hash every item as it is asked. The same questions give the same digest wherever their rows come from."""
     whole = hashlib.sha256(json.dumps([protocol, [[subset, shots[subset]] for subset in shots]], sort_keys=True).encode())
     for item in items:
-        written = item.choices if spec.mode == "loglikelihood" else (item.values.get("target"),)
+        # Likelihoods: the prompt is rendered once for each choice, and a text for perplexity has no answer.
+        values = [{**item.values, "target": choice} for choice in item.choices] if spec.mode == "loglikelihood" else [item.values]
+        blocks = ("user", "system") if spec.mode == "perplexity" else ("user", "system", "assistant")
         try:
-            rendered = [
-                (prompt.text(values, ()), prompt.render("assistant", values))
-                for values in ({**item.values, "target": text} for text in written)
-            ]
+            rendered = [[prompt.render(block, one) for block in blocks] for one in values]
         except PromptError as error:
             raise PromptError(f"{error} (item {item.id})") from None
         whole.update(json.dumps([item.id, rendered, item.target, item.choices, item.right, item.baseline]).encode())

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="needs vLLM: make test-vllm")
 
 WORDS = "red blue green seven eight nine house tree river stone light cloud bread salt wine".split()  # noqa: SIM905
-BLOCK = 128
-"""Tokens in a block of vLLM's prefix cache on a CPU."""
+BLOCK = 32
+"""Tokens in a block of the prefix cache, as ocli asks for it on a CPU."""
 
 
 class Model:

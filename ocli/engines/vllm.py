@@ -97,7 +97,7 @@ class Engine:
                 trust_remote_code=spec.trust_remote_code,
                 # "vllm" means: neutral sampling, not the repository's; end-of-sequence ids are read from it all the same.
                 generation_config="auto" if spec.generation_config else "vllm",
-                **{"disable_log_stats": True, **spec.args},
+                **{"disable_log_stats": True, **self._small_blocks(), **spec.args},
             )
             # The context chooses vLLM's defaults: those of LLM are for throughput (larger batches), as offline work wants.
             self._llm = AsyncLLM.from_engine_args(args, usage_context=UsageContext.LLM_CLASS)
@@ -111,6 +111,15 @@ class Engine:
             # vLLM compiles its log-probability code on first use; that is no time of the first question's.
             begin = tuple(self._encoder.start_ids[-1:] * 3)
             await self._score(Call(begin, 2, [begin[0]]), greedy=True)
+
+    def _small_blocks(self) -> dict[str, int]:
+        """Ask for small cache blocks where choices are scored: what stands before a choice in its block is computed for each.
+
+        On a GPU they are small anyway; on a CPU vLLM takes 128 tokens, and multiples of 32 are what it knows.
+        """
+        from vllm.platforms import current_platform
+
+        return {"block_size": 32} if self._will_score and current_platform.is_cpu() else {}
 
     def _settle(self, config: Any, tokenizer: Any) -> None:
         """Keep what vLLM decided while starting."""
