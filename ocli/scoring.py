@@ -140,7 +140,8 @@ def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
     scored = score_choices(asked.with_columns(likelihoods.alias("likelihoods")), task.score)
     compared = "answer0" in scored.columns
     answer = pl.col("choices").list.get(pl.col("answer0")) if compared else pl.lit(None, pl.String)
-    unanswered = pl.col("answer0" if compared else "score0").is_null()  # a server may tell of none of the choices
+    told = pl.col("likelihoods").list.eval(pl.element().struct.field("logprob").is_not_null()).list.any()
+    unanswered = pl.col("answer0").is_null() if compared else ~told  # a server may tell of none of the choices
     status = pl.when(failed).then(pl.lit("failed")).when(unanswered).then(pl.lit("unanswered")).otherwise(pl.lit("ok"))
     labels = {"score" if number == 0 else rule.label: pl.col(f"score{number}") for number, rule in enumerate(task.score)}
     return scored.with_columns(answer.alias("answer"), status.alias("status"), **labels)

@@ -74,8 +74,9 @@ def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> Scores | Nats:
 def cells_of(kind: Scores | Nats, results: pl.DataFrame) -> list[Cell]:
     """Sum the scores of each subset and count what has none."""
     status = pl.col("status")
-    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them.
-    read = pl.col("answer").is_not_null() if isinstance(kind, Scores) else status != "unanswered"
+    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them. Likelihoods that
+    # are not compared give no answer, and are read all the same.
+    read = pl.col("answer").is_not_null() | (status == "ok")
     counts = {"unanswered": (~read & (status != "failed")).sum(), "shots_dropped": (pl.col("shots_dropped") > 0).sum()}
     counts |= {word: (status == word).sum() for word in ("truncated", "failed")}
     grouped = results.group_by("subset", maintain_order=True).agg(**kind.sums, **counts)

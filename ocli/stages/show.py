@@ -12,6 +12,7 @@ from ocli.errors import NotFoundError, OcliError, did_you_mean
 from ocli.plan import plan_task, version
 from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
 from ocli.rows import is_data_file
+from ocli.types import Context
 
 
 def show_name(name: str, row: int, model: str | None, data_dir: str | None, offline: bool) -> Iterator[str]:
@@ -56,7 +57,19 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
     kind = "chat model: its turns before the model's own chat template" if chat else "base model"
     yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {kind}"
     yield f"right answer: {request.oracle!r}"
-    for message in request.messages or ():
+    if not request.choices:
+        yield from _context(request.messages if request.messages is not None else request.prompt or "")
+    for number, choice in enumerate(request.choices):
+        if number == 0 or choice.context != request.choices[number - 1].context:  # a common context is written once
+            yield from _context(choice.context)
+        baseline = f", and after {choice.baseline!r}" if choice.baseline is not None else ""
+        right = " (right)" if number == request.right else ""
+        yield f"\n--- choice {number}{right}{baseline}\n{choice.text!r}"
+
+
+def _context(context: Context) -> Iterator[str]:
+    if isinstance(context, str):
+        yield f"\n---\n{context}"
+        return
+    for message in context:
         yield f"\n--- {message['role']}\n{message['content']}"
-    if request.prompt is not None:
-        yield f"\n---\n{request.prompt}"
