@@ -7,6 +7,7 @@ which names there are. A prompt file holds blocks only, so that nothing stands o
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -49,6 +50,7 @@ def _environment_of(folders: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
     )
     environment.filters["fromjson"] = json.loads
     environment.filters["option_letters"] = option_letters
+    environment.filters["regex_replace"] = regex_replace
     return environment
 
 
@@ -63,6 +65,14 @@ def option_letters(row: Mapping[str, Any]) -> list[str]:
     """Return the letters A to J whose column a row fills in, up to the first one it does not."""
     filled = (letter for letter in "ABCDEFGHIJ" if row.get(letter) is not None and str(row[letter]).strip())
     return [letter for position, letter in enumerate(filled) if letter == "ABCDEFGHIJ"[position]]
+
+
+def regex_replace(text: str, pattern: str, by: str) -> str:
+    """Replace every match of a regular expression (Python's)."""
+    try:
+        return re.sub(pattern, by, text)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
 
 
 class Prompt:

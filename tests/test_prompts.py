@@ -169,6 +169,7 @@ def test_row_cannot_be_changed_by_a_prompt(prompt: Callable[[str], Prompt]) -> N
         ("{'a': number}", {"a": 1}),
         ("text|fromjson", [1, "x"]),
         ("row|option_letters", ["A", "B"]),
+        ("'a [b] c'|regex_replace('\\\\[.*?\\\\]', 'x')", "a x c"),
         ("text|length", 8),
     ],
 )

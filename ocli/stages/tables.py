@@ -53,7 +53,8 @@ def to_rich(summary: Summary, width: int) -> Table:
     """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
     lines = _lines(summary)
     widths = [max([len(column), *(len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
-    models = [max(6, len(model)) for model in summary.models]
+    numbers = {model: [len(_number(cells.get(model))) for _, cells in lines] for model in summary.models}
+    models = [max(6, len(model), *numbers[model]) for model in summary.models]
     taken = sum(widths[1:]) + sum(models) + 2 * (len(widths) + len(models))
     widths[0] = max(10, min(widths[0], width - taken))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
