@@ -180,7 +180,7 @@ def run_bare(folder: Path, kind: str) -> dict[str, Any]:
     from ocli.engines._calls import calls_of
     from ocli.likelihood import query
     from ocli.plan import plan_tasks
-    from ocli.recipe import SamplingSpec
+    from ocli.task import SamplingSpec
 
     recipe = load_recipe(None, ["random.yaml"], [kind], {})
     [plan] = plan_tasks(recipe)

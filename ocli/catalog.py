@@ -15,8 +15,10 @@ from typing import Any, Literal
 from ocli import documents
 from ocli.documents import SUFFIXES, Document, merge, merge_documents
 from ocli.errors import NotFoundError, RecipeError, did_you_mean
-from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, References, Settings, SuiteSpec, TaskSpec, validate
+from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, References, Settings, SuiteSpec
 from ocli.rows import is_data_file, read_rows
+from ocli.schema import validate
+from ocli.task import TaskSpec
 
 Kind = Literal["models", "tasks", "recipes", "suites"]
 KINDS: tuple[Kind, ...] = ("models", "tasks", "recipes", "suites")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ocli.errors import DataError, PromptError, did_you_mean
 from ocli.prompts import compile_field
-from ocli.recipe import TaskSpec
+from ocli.task import TaskSpec
 from ocli.types import Row
 
 

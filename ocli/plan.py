@@ -15,7 +15,8 @@ from ocli import data
 from ocli.errors import PromptError
 from ocli.items import Item, RowReader, examples, limited
 from ocli.prompts import Prompt, Shot
-from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.recipe import ModelSpec, Recipe
+from ocli.task import SamplingSpec, TaskSpec
 from ocli.types import Choice, Context, Request, Row, Sampling
 
 Shots = dict[str | None, list[Shot]]

@@ -21,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ocli.catalog import find_prompt, roots
 from ocli.errors import OcliError, PromptError, did_you_mean
-from ocli.recipe import Join
+from ocli.task import Join
 from ocli.types import Message
 
 BLOCKS = ("system", "user", "assistant")

@@ -1,276 +1,25 @@
-"""The schema of recipes, models, tasks and suites: strict, frozen, and every problem of a file reported at once.
-
-Knows nothing of where files are (``catalog.py``) and of what is done with them.
-"""
+"""The schema of recipes, models and suites. Knows nothing of where files are (``catalog.py``) and of what is done with them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ocli.documents import Document, Loc
-from ocli.errors import RecipeError, did_you_mean
-from ocli.types import Mode, Sampling
+from ocli.errors import did_you_mean
+from ocli.schema import Strict
+from ocli.task import SamplingSpec, TaskSpec
 
 ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines").glob("[a-z]*.py")))
 """An engine is a file; its name is the file's."""
-
-CAPABILITIES = (
-    "exam", "knowledge", "language", "understanding", "reasoning", "math",
-    "code", "instruction", "long_context", "safety", "chat",
-)  # fmt: skip
-
-By = Literal[
-    "sum", "token_mean", "char_mean", "byte_mean", "sequence_mean", "unconditional", "normalizing", "clp",
-]  # fmt: skip
-"""How choices are compared by their likelihoods; ``ocli/metrics/likelihood.py`` has the formulas."""
-
-COMPARING = ("accuracy",)
-"""Metrics that need one choice to be preferred to the others."""
-
-LIKELIHOOD_METRICS: dict[Mode, tuple[str, ...]] = {
-    "generate": (),  # any @metric
-    "loglikelihood": (*COMPARING, "probability", "greedy", "perplexity"),
-    "perplexity": ("token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"),
-}
-
-RESULT_COLUMNS = {
-    "id", "subset", "sample", "answer", "target", "score", "status", "groups", "key", "shots_dropped",
-}  # fmt: skip
-
-_SECRET = re.compile(r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{12,})")
-
-
-class Strict(BaseModel):
-    """A mapping with exactly these keys: an unknown key is an error, and no type is guessed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SamplingSpec(Strict):
-    """How replies are drawn; what is left out is decided by the layer below (recipe over model over task)."""
-
-    temperature: float | None = Field(None, ge=0)
-    max_tokens: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=1)
-    seed: int | None = None
-    stop: list[Annotated[str, Field(min_length=1)]] | None = None
-
-    def over(self, below: SamplingSpec) -> SamplingSpec:
-        """Lay this over ``below``: a value said here wins."""
-        return SamplingSpec(**{**below.model_dump(exclude_none=True), **self.model_dump(exclude_none=True)})
-
-    def resolve(self, generation_config: bool = False) -> Sampling:
-        """Return the request's settings, with ocli's own defaults (greedy, 1024 tokens) for what nobody said.
-
-        With ``generation_config`` an unsaid temperature is left to the model's repository.
-        """
-        values = self.model_dump(exclude_none=True)
-        if generation_config:
-            values.setdefault("temperature", None)
-        if "stop" in values:
-            values["stop"] = tuple(values["stop"])
-        return Sampling(**values)
-
-
-class Call(Strict):
-    """A registered function and its options: ``choice``, or ``{name: match_answer, pattern: ...}``."""
-
-    name: str
-    options: dict[str, Any] = {}
-
-    @classmethod
-    def read(cls, value: Any) -> Any:
-        """Accept the two ways a recipe writes it."""
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and "options" not in value:
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
-        return value
-
-
-CallSpec = Annotated[Call, BeforeValidator(Call.read)]
-
-
-class Rule(Strict):
-    """One way of scoring: the first rule of a task is the headline, the others are columns beside it.
-
-    A generated reply is read by ``extract``; likelihoods are compared ``by``.
-    """
-
-    name: str | None = None
-    extract: CallSpec | None = None
-    by: By | None = None
-    metric: CallSpec
-
-    @property
-    def label(self) -> str:
-        """The column this rule's score stands in."""
-        return self.name or self.metric.name
-
-
-class Splits(Strict):
-    """Which split of the data is asked, and which one gives the few-shot examples."""
-
-    test: str = "test"
-    fewshot: str | None = None
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class DataSpec(Strict):
-    """Where rows come from and what their fields are called.
-
-    ``local`` patterns are tried in order below ``--data-dir`` (a directory, or a zip); a pattern that begins with ``./``
-    is beside the file that says it. ``{split}`` and ``{subset}`` are filled in. ``columns`` names files with one value a line
-    for each row, ``each`` a column whose list gives one question an element, ``where`` an expression that a question must meet.
-    """
-
-    local: Annotated[list[str], BeforeValidator(_as_list)] = []
-    hub: str | None = None
-    hub_files: str | None = None
-    revision: str | None = None
-    modelscope: str | None = None
-    splits: Splits = Splits()
-    subsets: dict[str, dict[str, Any]] = {}
-    only: list[str] | None = Field(None, min_length=1)
-    header: list[str] | None = None
-    columns: dict[str, Annotated[list[str], BeforeValidator(_as_list)]] = {}
-    each: str | None = None
-    where: str | None = None
-    fields: dict[str, str] = {}
-
-    @field_validator("subsets", mode="before")
-    @classmethod
-    def _list_of_names(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            return {name: {} for name in value}
-        return {name: fields or {} for name, fields in value.items()} if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _has_a_source(self) -> DataSpec:
-        if not (self.local or self.hub or self.modelscope):
-            raise ValueError("says no source: give 'local', 'hub' or 'modelscope'")
-        if self.hub and not self.hub_files:
-            raise ValueError("'hub' needs 'hub_files', the pattern of its files")
-        for name in self.only or []:
-            if name not in self.subsets:
-                raise ValueError(f"only: there is no subset {name!r}{did_you_mean(name, self.subsets)}")
-        return self
-
-    @property
-    def asked(self) -> list[str | None]:
-        """The subsets that are asked; ``[None]`` where there are none."""
-        return [name for name in self.subsets if self.only is None or name in self.only] or [None]
-
-
-class FewShot(Strict):
-    """Worked examples before the question: the first rows of the few-shot split, random ones, or the rows of these indices."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-
-    count: int = Field(0, ge=0)
-    select: Literal["first", "random"] | list[Annotated[int, Field(ge=0)]] = "first"
-    as_: Literal["turns", "text"] = Field("turns", alias="as")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_list_says_its_count(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("select"), list):
-            size = len(values["select"])
-            if values.setdefault("count", size) != size:
-                raise ValueError(f"'select' lists {size} rows, but 'count' says {values['count']}; leave 'count' out")
-        return values
-
-
-class Join(Strict):
-    """What stands between the parts of a base model's text; for a chat model the parts are turns.
-
-    The defaults are OpenCompass' (``opencompass/models/base.py``, LMTemplateParser without a meta template).
-    """
-
-    system: str = "\n"
-    answer: str = "\n"
-    examples: str = "\n"
-    question: str | None = None
-    """Between the last example and the question; left out: as between examples."""
-
-
-class TaskSpec(Strict):
-    """A benchmark: data, prompt, mode and scoring rules."""
-
-    description: str = ""
-    capability: Literal[CAPABILITIES] = "exam"  # type: ignore[valid-type]
-    source: str = ""
-    version: int = 1
-    abbr: str | None = None
-    data: DataSpec
-    prompt: str
-    fewshot: FewShot = FewShot()
-    join: Join = Join()
-    on_overflow: Literal["error", "drop_shots"] = "error"
-    mode: Mode = "generate"
-    choices: str | None = None
-    baseline: str | None = None
-    window: int | None = Field(None, ge=1)
-    twin: str | None = None
-    sampling: SamplingSpec = SamplingSpec()
-    score: list[Rule] = Field(min_length=1)
-    groups: list[str] = []
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TaskSpec:
-        if self.fewshot.count and not self.data.splits.fewshot:
-            raise ValueError("asks for few-shot examples, but data.splits names no 'fewshot' split")
-        labels = [rule.label for rule in self.score]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"score: two rules are called the same ({', '.join(labels)}); give them a 'name'")
-        taken = set(labels) & RESULT_COLUMNS
-        if taken:
-            raise ValueError(f"score: a rule cannot be called {', '.join(sorted(taken))}: the results have a column of that name")
-        if "target" not in self.data.fields and self.mode != "perplexity":
-            raise ValueError("data.fields must say what 'target' is")
-        self._check_mode()
-        return self
-
-    def _check_mode(self) -> None:
-        """Refuse what means nothing in the task's mode: it would be ignored without a word."""
-        if self.mode == "loglikelihood" and self.choices is None:
-            raise ValueError("mode loglikelihood needs 'choices', an expression that lists the texts to compare")
-        if self.mode == "perplexity" and (self.choices or self.fewshot.count):
-            raise ValueError("mode perplexity scores a text as it is: it has no 'choices' and no 'fewshot'")
-        if self.window and self.mode != "perplexity":
-            raise ValueError("'window' is for mode perplexity")
-        for rule in self.score:
-            where = f"score: rule {rule.label!r}"
-            if self.mode == "generate" and (rule.extract is None or rule.by):
-                raise ValueError(f"{where}: a generated reply is read by 'extract' (and not compared 'by' anything)")
-            if self.mode != "generate" and rule.extract:
-                raise ValueError(f"{where}: mode {self.mode} has no text to 'extract' from")
-            known = LIKELIHOOD_METRICS[self.mode]
-            if known and rule.metric.name not in known:
-                near = did_you_mean(rule.metric.name, known)
-                raise ValueError(
-                    f"{where}: mode {self.mode} has no metric {rule.metric.name!r}{near} (it has: {', '.join(known)})"
-                )
-            if self.mode != "generate" and (rule.by is None) == (rule.metric.name in COMPARING):
-                need = "needs 'by'" if rule.by is None else "compares nothing, so it has no 'by'"
-                raise ValueError(f"{where}: metric {rule.metric.name} {need}")
-            if rule.by in ("unconditional", "normalizing") and self.baseline is None:
-                raise ValueError(
-                    f"{where}: 'by: {rule.by}' needs 'baseline', an expression for the context that stands in for none"
-                )
 
 
 class ModelSpec(Strict):
     """An engine, a path or name, and its load and sampling settings."""
 
+    may_hold_a_key = True
     description: str = ""
     engine: str
     path: str | None = None
@@ -352,6 +101,7 @@ References = dict[str, dict[str, Reference]]
 class RecipeSpec(Settings):
     """What ``ocli eval`` is given: models x tasks. ``model`` and ``task`` are laid over every model and task."""
 
+    may_hold_a_key = True
     description: str = ""
     models: list[str | dict[str, Any]] = []
     tasks: list[str | dict[str, Any]] = []
@@ -371,73 +121,3 @@ class Recipe(Settings):
     versions: dict[str, str] = {}
     record: dict[str, Any] = {}
     """What was decided while the run was made: data revisions, chat template, generation_config."""
-
-
-def validate(document: Document, schema: type[Strict]) -> Any:
-    """Check a document against a schema; raise one RecipeError with every problem, a line each."""
-    problems = []
-    if schema in (ModelSpec, RecipeSpec):  # where a key could be meant; a task may well have a field called "key"
-        problems = [f"{document.locate(loc)}: {text}" for loc, text in _secrets(document.data, ())]
-    try:
-        spec = schema.model_validate(document.data)
-    except ValidationError as error:
-        problems += [_explain(problem, document, schema) for problem in error.errors()]
-    if problems:
-        raise RecipeError("\n".join(dict.fromkeys(problems)))
-    return spec
-
-
-def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
-    """Find keys written into the file itself: a recipe is shared, a key must not be."""
-    advice = "a literal key does not belong in a recipe: export it and write 'api_key_env: NAME'"
-    if isinstance(value, dict):
-        names = ("api_key", "key", "token", "password")
-        found = [((*loc, key), advice) for key in value if key in names and isinstance(value[key], str)]
-        inside = [(key, child) for key, child in value.items() if key not in ("task", "tasks")]
-        return found + [hit for key, child in inside for hit in _secrets(child, (*loc, key))]
-    if isinstance(value, list):
-        return [hit for index, child in enumerate(value) for hit in _secrets(child, (*loc, index))]
-    return [(loc, advice)] if isinstance(value, str) and _SECRET.search(value) else []
-
-
-def _explain(problem: Any, document: Document, schema: type[BaseModel]) -> str:
-    """Turn one pydantic error into ``file:line: key.path: what is wrong``."""
-    loc: Loc = tuple(
-        part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal[")))
-    )
-    name = ".".join(str(part) for part in loc)
-    if problem["type"] == "extra_forbidden":
-        known = _keys_at(schema, loc[:-1])
-        hint = did_you_mean(str(loc[-1]), known) or f" (known here: {', '.join(known)})"
-        text = f"unknown key {loc[-1]!r}{hint}"
-        name = ".".join(str(part) for part in loc[:-1])
-    elif problem["type"] == "missing":
-        text, name = f"needs the key {loc[-1]!r}", ".".join(str(part) for part in loc[:-1])
-    else:
-        text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-        if problem["type"] not in ("value_error",) and isinstance(problem["input"], (str, int, float, bool)):
-            text += f", not {problem['input']!r}"
-            expected = re.findall(r"'([^']*)'", problem["msg"])
-            text += did_you_mean(str(problem["input"]), expected)
-    return f"{document.locate(loc)}: {name + ': ' if name else ''}{text}"
-
-
-def _keys_at(schema: Any, loc: Loc) -> list[str]:
-    """Return the keys that the schema knows at a path."""
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            fields = {field.alias or name: field for name, field in schema.model_fields.items()}
-            schema = _inner(fields[part].annotation) if part in fields else None
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return []
-    return [field.alias or name for name, field in schema.model_fields.items()]
-
-
-def _inner(annotation: Any) -> Any:
-    """Find the schema inside ``list[X]``, ``Annotated[X, ...]`` or ``X | None``."""
-    if get_origin(annotation) is None:
-        return annotation
-    found = [_inner(arg) for arg in get_args(annotation)]
-    return next((arg for arg in found if isinstance(arg, type) and issubclass(arg, BaseModel)), None)

@@ -27,7 +27,8 @@ from ocli import __version__
 from ocli.documents import read
 from ocli.errors import RunError
 from ocli.plan import describe
-from ocli.recipe import Recipe, validate
+from ocli.recipe import Recipe
+from ocli.schema import validate
 from ocli.types import Reply, Request
 
 

@@ -18,8 +18,8 @@ from ocli.errors import RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
 from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, weight_of
 from ocli.plan import TaskPlan
-from ocli.recipe import TaskSpec
 from ocli.registry import extractor, metric
+from ocli.task import TaskSpec
 from ocli.types import Reply, Request
 
 ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {

@@ -15,7 +15,8 @@ from server import Answer, chat_answer, serving, text_answer
 from ocli import engines
 from ocli.documents import Document
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, validate
+from ocli.recipe import ModelSpec
+from ocli.schema import validate
 from ocli.types import Message, Reply, Request, Sampling
 
 TURNS: tuple[Message, ...] = ({"role": "user", "content": "1 + 1 = ?"},)

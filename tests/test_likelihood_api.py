@@ -20,7 +20,9 @@ from ocli.engines._openai_letters import read_next
 from ocli.engines._openai_reply import MalformedError
 from ocli.engines._openai_spelling import first_of, places
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, TaskSpec, validate
+from ocli.recipe import ModelSpec
+from ocli.schema import validate
+from ocli.task import TaskSpec
 from ocli.types import Choice, Context, Reply, Request, Sampling, Scored
 
 LETTERS = "['A', 'B', 'C', 'D']"

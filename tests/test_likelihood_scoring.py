@@ -11,8 +11,8 @@ import pytest
 from conftest import Ocli, Write
 
 from ocli.metrics.likelihood import MEASURES
-from ocli.recipe import COMPARING, LIKELIHOOD_METRICS
 from ocli.stats import Ratio, ratio_of
+from ocli.task import COMPARING, LIKELIHOOD_METRICS
 
 TASK: dict[str, Any] = {
     "data": {"local": "./rows.jsonl", "fields": {"target": "label"}},

@@ -14,7 +14,8 @@ from conftest import Done, Ocli, Write
 from ocli.errors import OcliError, PromptError
 from ocli.plan import TaskPlan, plan_task
 from ocli.prompts import Prompt, compile_field
-from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.recipe import ModelSpec, Recipe
+from ocli.task import SamplingSpec, TaskSpec
 
 ROW = {"question": "1+1?", "answer": "2"}
 WHOLE = """{#- where it is from -#}

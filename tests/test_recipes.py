@@ -13,7 +13,8 @@ from conftest import Done, Ocli, Write
 from ocli import catalog
 from ocli.documents import read
 from ocli.errors import RecipeError
-from ocli.recipe import ModelSpec, validate
+from ocli.recipe import ModelSpec
+from ocli.schema import validate
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "cases" / "recipes.json").read_text(encoding="utf-8"))
 SHIPPED = Path(__file__).parents[1] / "recipes"

@@ -11,11 +11,11 @@ import pytest
 
 from ocli.catalog import load_tasks
 from ocli.errors import RecipeError, RunError
-from ocli.recipe import TaskSpec
 from ocli.scoring import CHUNK, ITEM_SCHEMA, read_replies, score_replies
 from ocli.stages.averages import Scores, cells_of
 from ocli.stages.report import RowMaker
 from ocli.stats import Stratum, macro_mean, wilson
+from ocli.task import TaskSpec
 
 [(_, CEVAL)] = load_tasks("ceval_gen")
 

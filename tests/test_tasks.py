@@ -22,8 +22,9 @@ import pytest
 from ocli import catalog
 from ocli.engines.echo import Engine
 from ocli.plan import TaskPlan, describe, plan_task
-from ocli.recipe import DataSpec, ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.recipe import ModelSpec, Recipe
 from ocli.scoring import items_frame, reply_schema, score_replies
+from ocli.task import DataSpec, SamplingSpec, TaskSpec
 from ocli.types import Reply, Request
 
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ from pathlib import Path
 from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
 from ocli.errors import DataError
-from ocli.recipe import DataSpec, TaskSpec
 from ocli.rows import parse_rows, parse_values
+from ocli.task import DataSpec, TaskSpec
 from ocli.types import Row
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from ocli.data.local import FoundFile, LocalFiles
 from ocli.errors import DataError
-from ocli.recipe import DataSpec
 from ocli.rows import read_bytes
+from ocli.task import DataSpec
 
 
 class HubFiles:

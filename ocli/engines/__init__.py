@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ocli.errors import EngineError, did_you_mean
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.recipe import ModelSpec
+from ocli.task import TaskSpec
 from ocli.types import Reply, Request
 
 EXTRAS = {"vllm": "[vllm]", "torch": "[hf]", "transformers": "[hf]"}

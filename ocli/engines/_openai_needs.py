@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ocli.engines._openai_letters import is_letter
 from ocli.errors import EngineError
-from ocli.recipe import TaskSpec
+from ocli.task import TaskSpec
 
 Tasks = Mapping[str, TaskSpec]
 

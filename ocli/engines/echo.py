@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocli.engines import number, refuse_unknown
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.recipe import ModelSpec
+from ocli.task import TaskSpec
 from ocli.types import Choice, Likelihood, Reply, Request, Scored, Usage
 
 

@@ -23,7 +23,8 @@ from ocli.engines._openai_needs import Tasks, advise, beyond_letters, instead, l
 from ocli.engines._openai_reply import MalformedError, common, first_choice, get, text_of, words_of
 from ocli.engines._openai_server import DEFAULT_URL, address, api_key, checked_headers, mapping
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.recipe import ModelSpec
+from ocli.task import TaskSpec
 from ocli.tokens import UnaskableError
 from ocli.types import Reply, Request, Sampling
 

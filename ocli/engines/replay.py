@@ -15,8 +15,9 @@ from typing import Any
 
 from ocli.engines import refuse_unknown
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.recipe import ModelSpec
 from ocli.rows import read_rows
+from ocli.task import TaskSpec
 from ocli.types import Likelihood, Reply, Request, Row, Scored, Usage
 
 MODEL_PART = 8

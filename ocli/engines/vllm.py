@@ -19,7 +19,8 @@ from ocli.engines._calls import Answer, Call, Value, calls_of, values_of
 from ocli.engines._decoding import Suggestion
 from ocli.errors import EngineError
 from ocli.likelihood import query
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.recipe import ModelSpec
+from ocli.task import TaskSpec
 from ocli.tokens import Encoder, UnaskableError
 from ocli.types import Reply, Request, Usage
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ocli.errors import RunError
-from ocli.recipe import By, Rule
+from ocli.task import By, Rule
 
 _LOGPROB, _TOKENS = pl.col("logprob"), pl.col("tokens")
 _CONTEXT, _BASELINE = pl.col("context").struct, pl.col("baseline").struct

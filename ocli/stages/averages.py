@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from ocli.metrics.likelihood import PERPLEXITIES, weight_of
-from ocli.recipe import Rule
 from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
+from ocli.task import Rule
 from ocli.types import Row
 
 

@@ -15,10 +15,11 @@ import polars as pl
 
 from ocli.errors import RunError
 from ocli.plan import version
-from ocli.recipe import Recipe, Reference, Rule, TaskSpec
+from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
 from ocli.stages.averages import Cell, Nats, Scores, cells_of, kind_of
+from ocli.task import Rule, TaskSpec
 
 
 def mode_of(task: TaskSpec, rule: Rule) -> str:

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from ocli import catalog, documents
 from ocli.errors import NotFoundError, OcliError, did_you_mean
 from ocli.plan import plan_task, version
-from ocli.recipe import ModelSpec, Recipe, SamplingSpec, TaskSpec
+from ocli.recipe import ModelSpec, Recipe
 from ocli.rows import is_data_file
+from ocli.task import SamplingSpec, TaskSpec
 from ocli.types import Context
 
 
