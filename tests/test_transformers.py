@@ -16,7 +16,8 @@ from ocli import engines
 from ocli.catalog import load_model
 from ocli.documents import Document
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, validate
+from ocli.recipe import ModelSpec
+from ocli.schema import validate
 from ocli.types import Message, Reply, Request, Sampling
 
 pytestmark = pytest.mark.hf
@@ -290,7 +291,7 @@ def test_turns_that_the_template_refuses_are_the_items_own_error() -> None:
     from ocli.tokens import Encoder
 
     encoder = Encoder(toy_tokenizer(True, "{{ raise_exception('roles must alternate') }}"), None, "toy")
-    with pytest.raises(ValueError, match=r"refuses the turns of item hello: .*roles must alternate"):
+    with pytest.raises(ValueError, match=r"refuses the turns: .*roles must alternate"):
         encoder.encode(chat("hello"))
 
 

@@ -17,8 +17,12 @@ from typing import Any
 from ocli.engines import chosen, model_path, number, refuse_unknown
 from ocli.engines._decoding import DRAWING, Halt, Suggestion
 from ocli.engines._loading import device_of, from_hub, moved
+from ocli.engines._scoring import Scorer, Scores
+from ocli.engines._trees import Tree, pick, trees_of
 from ocli.errors import EngineError
-from ocli.recipe import ModelSpec, TaskSpec
+from ocli.likelihood import query
+from ocli.recipe import ModelSpec
+from ocli.task import TaskSpec
 from ocli.tokens import Encoder, UnaskableError, cut_at_stop, stop_token_ids
 from ocli.types import Reply, Request, Sampling, Usage
 
@@ -41,12 +45,13 @@ SUGGESTIBLE = DRAWING | {
 
 @dataclass
 class _Job:
-    """A request that waits for its batch; ``room`` is how many tokens its reply may have."""
+    """A request that waits for its batch; ``room`` is how many tokens its reply may have. Of likelihoods a tree is a job."""
 
     request: Request
     ids: list[int]
-    room: int
-    future: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    room: int = 0
+    tree: Tree | None = None
+    future: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Engine:
         self._model: Any = None
         self._closed = False
         self._halt: Halt | None = None
+        self._scorer: Scorer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
 
     def check(self, tasks: Mapping[str, TaskSpec]) -> None:
@@ -93,23 +99,49 @@ class Engine:
             ids = self._encoder.encode(request)
         except UnaskableError as error:
             return Reply(error=str(error))
-        job = _Job(request, ids, min(request.sampling.max_tokens, self._context - len(ids)))
-        self._waiting.append(job)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        return await job.future
+        reply: Reply = await self._queue(_Job(request, ids, min(request.sampling.max_tokens, self._context - len(ids))))
+        return reply
+
+    async def loglikelihood(self, request: Request) -> Reply:
+        """Queue the trees of a request's spans, each for the next batch that begins as it does."""
+        try:
+            asked = query(request, self._encoder)
+            jobs = [_Job(request, tree.ids, tree=tree) for tree in trees_of(asked.spans())]
+            done: list[Scores | Reply] = await asyncio.gather(*map(self._queue, jobs))
+            failed = [outcome for outcome in done if isinstance(outcome, Reply)]
+            if failed:
+                return failed[0]
+            scores = [outcome for outcome in done if isinstance(outcome, Scores)]
+            choices = asked.choices({span: score for each in scores for span, score in each.spans.items()})
+        except UnaskableError as error:
+            return Reply(error=str(error))
+        usage = Usage(sum(each.prompt for each in scores), sum(each.cached for each in scores), 0)
+        return Reply(choices=choices, finish_reason="stop", usage=usage, seconds=sum(each.seconds for each in scores))
+
+    def fits(self, request: Request) -> bool:
+        """Whether the model's context holds a request."""
+        return self._encoder.fits(request)
 
     async def close(self) -> None:
-        """Stop the worker and free the model; a batch at work ends with its next token."""
+        """Stop the worker and free the model; a batch at work ends with its next token or forward."""
         self._closed = True
         if self._halt is not None:
             self._halt.closed = True
+        if self._scorer is not None:
+            self._scorer.closed = True
         if self._worker is not None:
             self._worker.cancel()
         for job in self._waiting:
             job.future.cancel()
         self._thread.shutdown(wait=True)
-        self._model = None
+        self._model = self._scorer = None
+
+    def _queue(self, job: _Job) -> asyncio.Future[Any]:
+        """Let a job wait for its batch; its future is a reply, or the scores of its tree."""
+        self._waiting.append(job)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return job.future
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,10 +149,10 @@ class Engine:
             await asyncio.sleep(0)  # let every caller that was just answered put its next request in
             batch = self._take_batch()
             try:
-                replies = await loop.run_in_executor(self._thread, self._run, batch)
-                for job, reply in zip(batch, replies, strict=True):
+                outcomes = await loop.run_in_executor(self._thread, self._run, batch)
+                for job, outcome in zip(batch, outcomes, strict=True):
                     if not job.future.done():  # an interrupted run has cancelled those who waited
-                        job.future.set_result(reply)
+                        job.future.set_result(outcome)
             except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to those who wait for it
                 for job in batch:
                     if not job.future.done():
@@ -130,20 +162,29 @@ class Engine:
                     job.future.cancel()
 
     def _take_batch(self) -> list[_Job]:
-        """Take the longest waiting prompt and those nearest to it in length that share its settings and its room.
+        """Take jobs of one kind, that of the job that came first."""
+        scored = [job for job in self._waiting if job.tree is not None]
+        if scored and scored[0] is self._waiting[0]:
+            trees = [job.tree for job in scored if job.tree is not None]
+            batch = [scored[index] for index in pick(trees, self.max_batch_size, self.max_batch_tokens)]
+        else:
+            batch = self._alike([job for job in self._waiting if job.tree is None])
+        taken = set(map(id, batch))
+        self._waiting = [job for job in self._waiting if id(job) not in taken]
+        return batch
+
+    def _alike(self, waiting: list[_Job]) -> list[_Job]:
+        """Return the longest waiting prompt and those nearest to it in length that share its settings and its room.
 
         Room counts because a batch generates as many tokens for each: a prompt near the context's end would cut its neighbours.
         """
-        self._waiting.sort(key=lambda job: len(job.ids), reverse=True)
-        first = self._waiting[0]
+        waiting.sort(key=lambda job: len(job.ids), reverse=True)
+        first = waiting[0]
         sampling = first.request.sampling
         # A seeded draw must not depend on its neighbours, and torch has one generator a batch.
         alone = sampling.seed is not None and self._suggestion.temperature(sampling) > 0
         size = 1 if alone else max(1, min(self.max_batch_size, self.max_batch_tokens // (len(first.ids) + first.room)))
-        batch = [job for job in self._waiting if job.request.sampling == sampling and job.room == first.room][:size]
-        taken = set(map(id, batch))
-        self._waiting = [job for job in self._waiting if id(job) not in taken]
-        return batch
+        return [job for job in waiting if job.request.sampling == sampling and job.room == first.room][:size]
 
     def _load(self) -> None:
         try:
@@ -164,6 +205,7 @@ class Engine:
         self._model = (model if "device_map" in args else moved(model, device)).eval()
         self._torch, self._transformers, self._tokenizer = torch, transformers, tokenizer
         self._settle(model, tokenizer)
+        self._scorer = Scorer(torch, model, self._context, self._pad)
         self.record["device"] = str(model.device) if "device_map" in args else device
 
     def _settle(self, model: Any, tokenizer: Any) -> None:
@@ -188,12 +230,14 @@ class Engine:
             "generation_config": self._suggestion.record(spec.sampling.resolve(spec.generation_config)),
         }
 
-    def _run(self, batch: list[_Job]) -> list[Reply]:
-        """Generate for one batch. Where memory runs out it is halved; where something else fails, each is asked alone."""
+    def _run(self, batch: list[_Job]) -> list[Reply | Scores]:
+        """Generate for one batch, or score it. Where memory runs out it is halved; where else it fails, each is asked alone."""
         outcome = self._attempt(batch)
         if isinstance(outcome, list):
             return outcome
         if outcome.memory:
+            if self._scorer is not None:
+                self._scorer.forget()
             self._torch.cuda.empty_cache()  # here, where no exception holds the failed batch's tensors any more
             if len(batch) == 1:
                 return [Reply(error=f"out of GPU memory on a prompt of {len(batch[0].ids)} tokens")]
@@ -204,16 +248,17 @@ class Engine:
             return self._run(batch[:half]) + self._run(batch[half:])
         if len(batch) == 1:
             return [Reply(error=outcome.words)]
-        replies = [self._run([job])[0] for job in batch]
-        if all(reply.error for reply in replies):
+        outcomes = [self._run([job])[0] for job in batch]
+        if all(isinstance(each, Reply) and each.error for each in outcomes):
             raise EngineError(outcome.words)
-        return replies
+        return outcomes
 
-    def _attempt(self, batch: list[_Job]) -> list[Reply] | _Failure:
+    def _attempt(self, batch: list[_Job]) -> list[Reply | Scores] | _Failure:
         if self._closed:
-            return [Reply(error="interrupted")] * len(batch)
+            return [Reply(error="interrupted") for _ in batch]
         try:
-            return self._generate(batch)
+            trees = [job.tree for job in batch if job.tree is not None]
+            return [*self._score(trees)] if trees else [*self._generate(batch)]
         except EngineError:
             raise
         except self._torch.cuda.OutOfMemoryError as error:
@@ -224,6 +269,10 @@ class Engine:
             if "CUDA error" in words:  # the device's context is lost with it: nothing works after this
                 raise EngineError(words) from error
             return _Failure(words, memory=False)
+
+    def _score(self, trees: list[Tree]) -> list[Scores]:
+        assert self._scorer is not None  # made when the model was loaded
+        return self._scorer.score(trees, self.max_batch_tokens)
 
     def _generate(self, batch: list[_Job]) -> list[Reply]:
         torch, began = self._torch, time.perf_counter()
