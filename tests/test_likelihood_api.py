@@ -15,10 +15,10 @@ from server import Answer, Server, Toy, serving
 
 from ocli import engines
 from ocli.documents import Document
-from ocli.engines._openai_echo import read_echo
-from ocli.engines._openai_letters import read_next
-from ocli.engines._openai_reply import MalformedError
-from ocli.engines._openai_spelling import first_of, places
+from ocli.engines._openai.echo import read_echo
+from ocli.engines._openai.letters import read_next
+from ocli.engines._openai.reply import MalformedError
+from ocli.engines._openai.spelling import first_of, places
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.schema import validate

@@ -25,7 +25,7 @@ EXTRAS = {"vllm": "[vllm]", "torch": "[hf]", "transformers": "[hf]"}
 
 
 class Engine(Protocol):
-    """What every engine offers. ``chat``, ``concurrency``, ``identity`` and ``record`` are known after ``start``."""
+    """What every engine offers. ``chat``, ``concurrency``, both identities and ``record`` are known after ``start``."""
 
     chat: bool
     """Whether requests are rendered as turns (a chat model) or as one text (a base model)."""
@@ -36,6 +36,8 @@ class Engine(Protocol):
 
     Batch sizes, devices and parallelism are not in it: a run goes on elsewhere with the replies it has.
     """
+    likelihood_identity: list[Any]
+    """What decides likelihoods beside that: part of the keys of such requests only."""
     record: dict[str, Any]
     """What was decided while starting: chat template, context length, neutralised settings."""
 

@@ -31,6 +31,7 @@ class Engine:
         self.fail_every = int(number(spec.args, "fail_every", 0))
         self.concurrency = spec.concurrency or 64
         self.identity: list[Any] = ["echo", spec.path, self.chat]
+        self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {}
 
     def check(self, tasks: Mapping[str, TaskSpec]) -> None:

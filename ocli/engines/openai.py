@@ -4,8 +4,8 @@ Chat models are asked at ``/chat/completions``, base models (``chat: false``) at
 server which model it serves. The key comes from the environment variable that ``api_key_env`` names and is kept nowhere.
 Servers differ in what they send: what is not of the API's shape is mended or is that request's error.
 
-Likelihoods come from echoed prompts (``_openai_echo.py``) or, where a server has none, from the most likely next tokens
-(``_openai_letters.py``). Which of the two it can do is tried once, before any question is asked.
+Likelihoods come from echoed prompts (``_openai/echo.py``) or, where a server has none, from the most likely next tokens
+(``_openai/letters.py``). Which of the two it can do is tried once, before any question is asked.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from ocli.engines import chosen, number, refuse_unknown
-from ocli.engines._openai_echo import EchoWay
-from ocli.engines._openai_letters import MOST, LetterWay
-from ocli.engines._openai_likelihood import Way
-from ocli.engines._openai_needs import Tasks, advise, beyond_letters, instead, likelihood_tasks, refuse_for_chat
-from ocli.engines._openai_reply import MalformedError, common, first_choice, get, text_of, words_of
-from ocli.engines._openai_server import DEFAULT_URL, address, api_key, checked_headers, mapping
+from ocli.engines._openai.echo import EchoWay
+from ocli.engines._openai.letters import MOST, LetterWay
+from ocli.engines._openai.likelihood import Way
+from ocli.engines._openai.needs import Tasks, advise, beyond_letters, instead, likelihood_tasks, refuse_for_chat
+from ocli.engines._openai.reply import MalformedError, common, first_choice, get, text_of, words_of
+from ocli.engines._openai.server import DEFAULT_URL, address, api_key, checked_headers, mapping
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.task import TaskSpec
@@ -51,6 +51,7 @@ class Engine:
         self.chat = spec.chat is not False
         self.concurrency = spec.concurrency or 16
         self.identity: list[Any] = []
+        self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {"base_url": self.base_url}
         self._key = api_key(spec)
         self._client: Any = None
@@ -82,7 +83,7 @@ class Engine:
         self.record["served_model"] = self.model
         if self._tasks:
             self._way = await self._find_way()
-            self.identity.append(self._way.name)
+            self.likelihood_identity = [self._way.name]
             self.record["likelihoods"] = self._way.name
 
     async def generate(self, request: Request) -> Reply:

@@ -41,6 +41,7 @@ class Engine:
         self.chat = spec.chat is not False
         self.concurrency = spec.concurrency or 64
         self.identity: list[Any] = []
+        self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {"replayed_from": str(self.path.resolve())}
         self._tables: dict[str, _Table] = {}
 

@@ -68,6 +68,7 @@ class Engine:
         self.chat = False
         self.concurrency = spec.concurrency or 1
         self.identity: list[Any] = []
+        self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {}
         self._llm: Any = None
         self._number = 0

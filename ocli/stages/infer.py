@@ -93,7 +93,9 @@ class Asking:
 
     def requests(self, plan: TaskPlan) -> Iterator[Request]:
         """All requests of one task, as this engine is asked them."""
-        return plan.requests(self.spec, self.engine.chat, self.recipe.sampling, self.engine.identity, self.engine.fits)
+        engine = self.engine
+        identity = engine.identity + (engine.likelihood_identity if plan.spec.mode != "generate" else [])
+        return plan.requests(self.spec, engine.chat, self.recipe.sampling, identity, engine.fits)
 
     @property
     def shares(self) -> list[TaskPlan]:
