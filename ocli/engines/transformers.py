@@ -71,6 +71,7 @@ class Engine:
         self.path = model_path(spec)
         self.chat = False
         self.identity: list[Any] = []
+        self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {}
         self.max_batch_size = int(number(spec.args, "max_batch_size", 64, least=1))
         self.max_batch_tokens = int(number(spec.args, "max_batch_tokens", 32768, least=1))
