@@ -35,7 +35,11 @@ ROOT = Path(__file__).parent.parent
 NANO = ROOT / "recipes" / "models" / "nano" / "weights"
 KINDS = ("letters", "texts")
 ENGINE = {"dtype": "float32", "max_model_len": 2048, "enforce_eager": True}
-SIZE = {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 7, "num_attention_heads": 8, "head_dim": 64}
+SIZE = {
+    "vocab_size": 32000, "hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 8, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "head_dim": 64, "tie_word_embeddings": False, "initializer_range": 0.05,
+}  # fmt: skip
+"""23M parameters, with LLaMA's vocabulary; the tokenizer uses the first 2,048 of it."""
 
 QUESTION = "{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:"
 
@@ -47,7 +51,7 @@ def make_model(folder: Path) -> None:
 
     torch.manual_seed(0)
     known = json.loads((NANO / "config.json").read_text(encoding="utf-8"))
-    config = transformers.LlamaConfig(**{**known, **SIZE, "num_key_value_heads": 8, "initializer_range": 0.05})
+    config = transformers.LlamaConfig(**{**known, **SIZE})
     transformers.LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(NANO / name, folder / name)

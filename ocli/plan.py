@@ -85,12 +85,14 @@ class _Rendering:
         else:
             choices = self._choices(item, shots)
             oracle = choices[item.right].text if item.right is not None else ""
-            asked = json.dumps([spec.mode, is_whole(spec), spec.window, *map(asdict, choices)], ensure_ascii=False)
+            asked = json.dumps(
+                [spec.mode, is_whole(spec), is_greedy(spec), spec.window, *map(asdict, choices)], ensure_ascii=False
+            )
         return Request(
             self.model_part + _sha(asked)[:24], plan.name, item.id, item.subset, 0, self.settings,
             messages=context if isinstance(context, tuple) else None,
             prompt=context if isinstance(context, str) else None,
-            choices=choices, whole=is_whole(spec), greedy=any(rule.metric.name == "greedy" for rule in spec.score),
+            choices=choices, whole=is_whole(spec), greedy=is_greedy(spec),
             rolling=spec.mode == "perplexity", window=spec.window,
             shots_dropped=len(plan.shots[item.subset]) - len(shots), oracle=oracle, right=item.right,
         )  # fmt: skip
@@ -120,6 +122,11 @@ class _Rendering:
 def is_whole(spec: TaskSpec) -> bool:
     """Whether a task's rules need the likelihood of the whole sequence, context and choice."""
     return any(rule.by == "sequence_mean" for rule in spec.score)
+
+
+def is_greedy(spec: TaskSpec) -> bool:
+    """Whether a task's rules need to know what greedy decoding would write."""
+    return any(rule.metric.name == "greedy" for rule in spec.score)
 
 
 def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> list[TaskPlan]:

@@ -118,7 +118,21 @@ def test_clp_wants_choices_of_one_token(ocli: Ocli, write: Write) -> None:
     write("replies.jsonl", json.dumps({"id": "0", "choices": [choice(-2.0, 1), choice(-1.0, 3)]}) + "\n")
     done = ocli("eval", "-m", "replay:replies.jsonl", "-t", "task.yaml")
     assert done.rc == 2
-    assert "by: clp compares choices of one token each, but choice 'b' of item 0 has 3; use 'by: sum'" in done.err
+    assert "by: clp compares choices of one token each, but item 0 has one of 3; use 'by: sum'" in done.err
+
+
+def test_whole_sequences_are_not_compared_without_their_contexts(ocli: Ocli, write: Write) -> None:
+    task = {**TASK, "score": [{"metric": "accuracy", "by": "sequence_mean"}]}
+    rows = [{"q": "x", "options": ["a", "b"], "label": 1}]
+    told, _ = replayed(ocli, write, rows, [[choice(-2.0, 1), choice(-1.0, 1)]], task)  # as many tokens: no need for them
+    assert told["accuracy"]["score"] == 100.0
+    write("replies.jsonl", json.dumps({"id": "0", "choices": [choice(-2.0, 1), choice(-1.0, 2)]}) + "\n")
+    done = ocli("eval", "-m", "replay:replies.jsonl", "-t", "task.yaml")
+    assert (done.rc, "item 0 was asked without it; ask again" in done.err) == (2, True)
+    write("prompts/mc.jinja", "{% block user %}{{ target }}{% endblock %}\n{% block assistant %}end{% endblock %}\n")
+    write("replies.jsonl", json.dumps({"id": "0", "choices": [choice(-2.0, 1), choice(-1.0, 1)]}) + "\n")
+    done = ocli("eval", "-m", "replay:replies.jsonl", "-t", "task.yaml")
+    assert (done.rc, "no likelihood of the contexts of item 0, which differ" in done.err) == (1, True)
 
 
 def test_perplexities_are_over_all_texts_together(ocli: Ocli, write: Write) -> None:

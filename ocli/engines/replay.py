@@ -87,6 +87,9 @@ class Engine:
         if reply.error is None and (reply.choices is None or len(reply.choices) != len(request.choices)):
             has = "no likelihoods" if reply.choices is None else f"the likelihoods of {len(reply.choices)} choices"
             return Reply(error=f"the replay file has {has} for item {request.id}, which asks for {len(request.choices)}")
+        apart = any(choice.context != request.choices[0].context for choice in request.choices)
+        if request.whole and apart and any(scored.context is None for scored in reply.choices or ()):
+            return Reply(error=f"the replay file has no likelihood of the contexts of item {request.id}, which differ")
         return reply
 
     def fits(self, request: Request) -> bool:

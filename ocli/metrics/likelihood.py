@@ -94,8 +94,7 @@ def _judge(flat: pl.DataFrame, number: int, rule: Rule) -> pl.DataFrame:
     """Return ``position`` and a rule's columns, a row for each item that has likelihoods."""
     answer, score = f"answer{number}", f"score{number}"
     if rule.by is not None:
-        if rule.by == "clp":
-            _refuse_long(flat)
+        _refuse(flat, rule.by)
         preferred = MEASURES[rule.by].arg_max().cast(pl.Int64)
         judged = flat.group_by("position").agg(preferred.alias(answer), pl.col("right").first())
         same = (pl.col(answer) == pl.col("right")).fill_null(value=False)
@@ -125,11 +124,17 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     return flat.with_columns(pl.col("choice").str.len_chars().alias("chars"), pl.col("choice").str.len_bytes().alias("bytes"))
 
 
-def _refuse_long(flat: pl.DataFrame) -> None:
-    long = flat.filter(_TOKENS != 1)
-    if not long.is_empty():
-        row = long.row(0, named=True)
-        raise RunError(
-            f"by: clp compares choices of one token each, but choice {row['choice']!r} of item {row['id']} has {row['tokens']}; "
-            "use 'by: sum'"
+def _refuse(flat: pl.DataFrame, by: By) -> None:
+    """Raise RunError for values that a measure cannot compare: they would give a number all the same."""
+    if by == "clp":
+        bad, why = (
+            flat.filter(_TOKENS != 1),
+            "compares choices of one token each, but item {id} has one of {tokens}; use 'by: sum'",
         )
+    elif by == "sequence_mean":
+        bad = flat.filter(pl.col("context").is_null() & (_TOKENS.n_unique().over("position") > 1))
+        why = "needs the likelihood of the context, but item {id} was asked without it; ask again"
+    else:
+        return
+    if not bad.is_empty():
+        raise RunError(f"by: {by} {why.format(**bad.row(0, named=True))}")

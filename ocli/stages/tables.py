@@ -126,4 +126,6 @@ def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int]:
 
 
 def _number(row: SummaryRow | None) -> str:
-    return "-" if row is None or row.score is None else f"{row.score:.2f}"
+    if row is None or row.score is None:
+        return "-"
+    return f"{row.score:.2f}" if row.score < 1e6 else f"{row.score:.2e}"  # a perplexity may be any number
