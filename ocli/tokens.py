@@ -42,8 +42,8 @@ class Encoder:
         full = list(tokenizer("a")["input_ids"])
         end = next((i for i in range(len(full)) if full[i : i + len(plain)] == plain), 0)
         self.prefix: list[int] = full[:end]
-        last = getattr(tokenizer, "eos_token_id", None)
-        self.start_ids: list[int] = self.prefix or ([last] if last is not None else [0])
+        begins = [getattr(tokenizer, name, None) for name in ("bos_token_id", "eos_token_id")]
+        self.start_ids: list[int] = self.prefix or [token for token in begins if token is not None][:1] or [0]
         """What stands before a text that has nothing before it: BOS, or EOS where the tokenizer has no BOS, as in lm-eval."""
 
     @property
