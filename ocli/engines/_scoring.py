@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocli.engines._head import Head
-from ocli.engines._trees import Tree, stem_of
+from ocli.engines._trees import Tree, lines_of, stem_of
 from ocli.errors import EngineError
 from ocli.likelihood import Ids, Span, SpanScore, common
 
@@ -116,8 +116,8 @@ class Scorer:
         return self._collect(states, trees, shared)
 
     def _score_lines(self, trees: Sequence[Tree], tokens: int) -> list[dict[Span, SpanScore]]:
-        """Score span by span, each from its first id on, as any causal model can: what pads a row comes after it."""
-        lines = [Tree(span) for tree in trees for span in tree.paths]
+        """Score line by line, each from its first id on, as any causal model can: what pads a row comes after it."""
+        lines = [line for tree in trees for line in lines_of(tree)]
         lines.sort(key=lambda line: -len(line.ids))
         if self._head is None:  # logits of every position come back
             tokens = min(tokens, LOGITS // (4 * self._vocabulary))

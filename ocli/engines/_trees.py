@@ -60,6 +60,17 @@ def trees_of(spans: Sequence[Span]) -> list[Tree]:
     return trees
 
 
+def lines_of(tree: Tree) -> list[Tree]:
+    """Return the tree's spans as trees without branches: a span goes with one that it goes on from."""
+    lines: list[Tree] = []
+    for span in sorted(tree.paths, key=lambda span: span.ids[:-1]):
+        if lines and span.ids[: len(lines[-1].ids)] == tuple(lines[-1].ids):
+            lines[-1].add(span)
+        else:
+            lines.append(Tree(span))
+    return lines
+
+
 def stem_of(trees: Sequence[Tree]) -> Ids:
     """Return the ids that all spans of some trees go through."""
     return trees[0].stem[: min(common(trees[0].stem, tree.stem) for tree in trees)]
