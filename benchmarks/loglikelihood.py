@@ -61,7 +61,7 @@ def make_model(folder: Path) -> None:
 
 
 def make_rows(folder: Path, count: int) -> None:
-    """Write random questions of about 175 tokens each; an answer is a phrase of three to eight words."""
+    """Write random questions of about 175 tokens each; an option is a phrase of three to six words."""
     rng = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(rng.choices(letters, k=rng.randint(2, 7))) for _ in range(3000)]
@@ -72,9 +72,9 @@ def make_rows(folder: Path, count: int) -> None:
     for name, size in (("dev", 5), ("test", count)):
         rows = []
         for _ in range(size):
-            options = {letter: phrase(3, 8) for letter in "ABCD"}
+            options = {letter: phrase(3, 6) for letter in "ABCD"}
             answer = rng.choice("ABCD")
-            rows.append({"question": phrase(18, 30) + "?", **options, "answer": answer, "label": "ABCD".index(answer)})
+            rows.append({"question": phrase(13, 23) + "?", **options, "answer": answer, "label": "ABCD".index(answer)})
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
