@@ -215,17 +215,30 @@ def run_bare(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _child(name: str, folder: Path, kind: str) -> dict[str, Any]:
-    _checked([sys.executable, str(Path(__file__).resolve()), "--child", name, kind, str(folder)], folder)
-    result: dict[str, Any] = json.loads((folder / f"{name}_{kind}.json").read_text(encoding="utf-8"))
+    """Run a tool in a process of its own; what it has measured counts, even if vLLM crashes while shutting down."""
+    told = folder / f"{name}_{kind}.json"
+    told.unlink(missing_ok=True)
+    done = _run([sys.executable, str(Path(__file__).resolve()), "--child", name, kind, str(folder)], folder)
+    if not told.is_file():
+        _give_up(done)
+    result: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
     return result
 
 
 def _checked(command: list[str], folder: Path) -> str:
-    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **os.environ}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    done = _run(command, folder)
     if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        _give_up(done)
     return done.stdout
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **os.environ}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+
+
+def _give_up(done: subprocess.CompletedProcess[str]) -> None:
+    sys.exit(f"{' '.join(done.args)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
 def _pretend_vllm(folder: Path) -> None:
