@@ -30,6 +30,8 @@ class Item:
     right: int | None = None
     """The index of the right choice, where choices are compared by their likelihood."""
     baseline: str | None = None
+    accepted: tuple[str, ...] = ()
+    """All answers that are right, where a reply is generated; the target is the first of them."""
 
 
 class RowReader:
@@ -91,10 +93,13 @@ class RowReader:
         if self.spec.mode == "perplexity":
             return Item(item_id(subset, index), subset, values, "", (), groups)
         if self.spec.mode == "generate":
-            target = _answer(where, values["target"])
-            if choices and target not in choices:
-                raise DataError(f"{where}: the answer {target!r} is none of the choices {', '.join(choices)}")
-            return Item(item_id(subset, index), subset, values, target, choices, groups)
+            accepted = _answers(where, values["target"])
+            for target in accepted:
+                if choices and target not in choices:
+                    raise DataError(f"{where}: the answer {target!r} is none of the choices {', '.join(choices)}")
+            if isinstance(values["target"], (list, tuple)):
+                values["target"] = accepted[0]
+            return Item(item_id(subset, index), subset, values, accepted[0], choices, groups, accepted=accepted)
         right = _right(where, values["target"], choices)
         # In a prompt, ``target`` is the choice that is being written: here and in examples the right one.
         values["target"] = choices[right]
@@ -103,9 +108,7 @@ class RowReader:
 
     def example(self, subset: str | None, index: int, row: Row) -> Row:
         """Return the values of a row that is shown as a worked example."""
-        if self.spec.mode == "loglikelihood":
-            return self.item(subset, index, row).values
-        return self.values(subset, index, row)
+        return self.item(subset, index, row).values
 
     def _offered(self, where: str, values: Row) -> tuple[str, ...]:
         if self._choices is None:
@@ -127,6 +130,13 @@ def item_id(subset: str | None, index: int) -> str:
     return f"{subset}/{index}" if subset else str(index)
 
 
+def _answers(where: str, target: Any) -> tuple[str, ...]:
+    """Return the right answers: one, or a list of texts of which any will do."""
+    if isinstance(target, (list, tuple)) and target:
+        return tuple(dict.fromkeys(_answer(where, one) for one in target))
+    return (_answer(where, target),)
+
+
 def _answer(where: str, target: Any) -> str:
     if target is None or target == "":
         raise DataError(
@@ -134,7 +144,9 @@ def _answer(where: str, target: Any) -> str:
             "choose another one with --set task.data.splits.test=..."
         )
     if isinstance(target, (list, tuple, dict)):
-        raise DataError(f"{where}: the answer is a {type(target).__name__}; write a 'target' expression that gives one text")
+        raise DataError(
+            f"{where}: the answer is a {type(target).__name__}; write a 'target' expression that gives a text, or texts"
+        )
     # A spreadsheet's 5 comes out of Parquet as 5.0, and nobody answers that.
     return str(int(target)) if isinstance(target, float) and target.is_integer() else str(target)
 

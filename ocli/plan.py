@@ -169,7 +169,9 @@ def _digest(prompt: Prompt, spec: TaskSpec, items: list[Item], shots: Shots, pro
             rendered = [[prompt.render(block, one) for block in blocks] for one in values]
         except PromptError as error:
             raise PromptError(f"{error} (item {item.id})") from None
-        whole.update(json.dumps([item.id, rendered, item.target, item.choices, item.right, item.baseline]).encode())
+        whole.update(
+            json.dumps([item.id, rendered, item.accepted or item.target, item.choices, item.right, item.baseline]).encode()
+        )
     return whole.hexdigest()
 
 

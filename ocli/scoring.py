@@ -28,6 +28,7 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "groups": pl.List(pl.String),
     "choices": pl.List(pl.String),
     "target": pl.String,
+    "accepted": pl.List(pl.String),
     "right": pl.Int64,
 }
 REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -58,6 +59,7 @@ def items_frame(plan: TaskPlan) -> pl.DataFrame:
             "groups": [list(item.groups) for item in items],
             "choices": [list(item.choices) for item in items],
             "target": [item.target for item in items],
+            "accepted": [list(item.accepted) for item in items],
             "right": [item.right for item in items],
         },
         schema=ITEM_SCHEMA,
@@ -159,17 +161,14 @@ def _by_choices(frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -> pl.DataFrame:
+    """Score the replies to questions that offer the same choices; where several answers are right, by the best of them."""
     failed = pl.col("error").is_not_null()
-    text, target = pl.when(~failed).then(pl.col("text").fill_null("")), pl.col("target")
-    columns: dict[str, pl.Expr] = {}
+    text = pl.when(~failed).then(pl.col("text").fill_null(""))
     for number, rule in enumerate(task.score):
         assert rule.extract is not None  # the schema's word for a generated reply
         extract = extractor.get(rule.extract.name, rule.extract.options)
-        measure = metric.get(rule.metric.name, rule.metric.options)
-        # Answers first, as a column of their own: a metric may read its answer several times.
+        # Answers first, as columns of their own: a metric may read its answer several times.
         frame = frame.with_columns(extract(text, choices, **rule.extract.options).alias(f"_answer{number}"))
-        score = measure(pl.col(f"_answer{number}"), target, **rule.metric.options)
-        columns["score" if number == 0 else rule.label] = pl.when(~failed).then(score).cast(pl.Float64)
     truncated = (pl.col("finish_reason") == "length").fill_null(value=False) | unclosed_thought(text).fill_null(value=False)
     status = (
         pl.when(failed)
@@ -180,7 +179,15 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
         .then(pl.lit("unanswered"))
         .otherwise(pl.lit("ok"))
     )
-    return frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"), **columns)
+    frame = frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"), pl.col("target").alias("_right"))
+    if "accepted" in frame.columns:  # a run of an older ocli has one target an item
+        frame = frame.with_columns(pl.coalesce(pl.col("accepted"), pl.concat_list("target")).alias("_right")).explode("_right")
+    columns: dict[str, pl.Expr] = {}
+    for number, rule in enumerate(task.score):
+        measure = metric.get(rule.metric.name, rule.metric.options)
+        score = measure(pl.col(f"_answer{number}"), pl.col("_right"), **rule.metric.options)
+        columns["score" if number == 0 else rule.label] = pl.when(~failed).then(score).cast(pl.Float64).max().over("position")
+    return frame.with_columns(**columns).unique("position", keep="first", maintain_order=True)
 
 
 def find_rules(task: TaskSpec) -> None:
