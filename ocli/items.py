@@ -5,6 +5,7 @@ Everything here is decided by the recipe, the data and the seed alone: not by en
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class RowReader:
         right = _right(where, values["target"], choices)
         # In a prompt, ``target`` is the choice that is being written: here and in examples the right one.
         values["target"] = choices[right]
-        baseline = str(self._evaluate(where, self._baseline, values)) if self._baseline else None
+        baseline = _text(f"{where}: baseline", self._evaluate(where, self._baseline, values)) if self._baseline else None
         return Item(item_id(subset, index), subset, values, choices[right], choices, groups, right, baseline)
 
     def example(self, subset: str | None, index: int, row: Row) -> Row:
@@ -116,7 +117,10 @@ class RowReader:
         choices = self._evaluate(where, self._choices, values)
         if not isinstance(choices, (list, tuple)) or not choices:
             raise DataError(f"{where}: 'choices' must give a list of the answers on offer, not {choices!r}")
-        return tuple(str(choice) for choice in choices)
+        texts = tuple(_text(f"{where}: choice {number}", choice) for number, choice in enumerate(choices))
+        if len(texts) == 1 and any(rule.by for rule in self.spec.score):
+            raise DataError(f"{where}: there is one choice only ({texts[0]!r}), so nothing can be compared")
+        return texts
 
     def _evaluate(self, where: str, expression: Callable[[Row], Any], values: Row) -> Any:
         try:
@@ -147,8 +151,16 @@ def _answer(where: str, target: Any) -> str:
         raise DataError(
             f"{where}: the answer is a {type(target).__name__}; write a 'target' expression that gives a text, or texts"
         )
-    # A spreadsheet's 5 comes out of Parquet as 5.0, and nobody answers that.
-    return str(int(target)) if isinstance(target, float) and target.is_integer() else str(target)
+    return _text(f"{where}: the answer", target)
+
+
+def _text(what: str, value: Any) -> str:
+    """Return a value as text; raise DataError on what would be written as the word for it (None, nan, [...])."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # a spreadsheet's 5 comes out of Parquet as 5.0, and nobody answers that
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    raise DataError(f"{what} must be a text or a number, not {value!r}")
 
 
 def _right(where: str, target: Any, choices: tuple[str, ...]) -> int:
@@ -156,10 +168,16 @@ def _right(where: str, target: Any, choices: tuple[str, ...]) -> int:
     if isinstance(target, int) and not isinstance(target, bool):
         if not 0 <= target < len(choices):
             raise DataError(f"{where}: the answer is choice {target}, but there are {len(choices)} (0 to {len(choices) - 1})")
+        if str(target) in choices and choices[target] != str(target):
+            raise DataError(
+                f"{where}: the answer {target} could be choice {target} ({choices[target]!r}) or the choice {str(target)!r}; "
+                "for the latter write the target as text: ANSWER|string"
+            )
         return target
     text = _answer(where, target)
     if text not in choices:
-        raise DataError(f"{where}: the answer {text!r} is none of the choices {', '.join(choices)}")
+        hint = "; an index is written as a number: ANSWER|int" if text.isdecimal() and int(text) < len(choices) else ""
+        raise DataError(f"{where}: the answer {text!r} is none of the choices {', '.join(choices)}{hint}")
     return choices.index(text)
 
 
@@ -180,12 +198,15 @@ def examples(task: str, spec: TaskSpec, subset: str | None, rows: Questions, ask
     place = f"{spec.data.splits.fewshot!r}" + (f" of {subset!r}" if subset else "")
     if rows == asked:
         raise DataError(f"{task}: the few-shot split {place} holds the very questions that are asked; name another split")
-    indices = select if isinstance(select, list) else list(range(len(rows)))
+    known = dict(rows)
+    indices = select if isinstance(select, list) else list(known)
     if select == "random":
         random.Random(f"{seed}/{task}/{subset}/fewshot").shuffle(indices)
-    if len(indices) < count or max(indices[:count], default=0) >= len(rows):
-        raise DataError(f"{task}: {count} examples are asked for, but the split {place} has {len(rows)} rows")
-    return [rows[index] for index in indices[:count]]
+    missing = [index for index in indices if index not in known]
+    if len(indices) < count or missing:
+        which = f" and none with the index {missing[0]}" if missing else ""
+        raise DataError(f"{task}: {count} examples are asked for, but the split {place} has {len(rows)} rows{which}")
+    return [(index, known[index]) for index in indices[:count]]
 
 
 def limited(items: list[Item], limit: int | None, seed: str) -> list[Item]:

@@ -69,19 +69,19 @@ class Query:
         baseline = scores.get(asked.baseline, NOTHING) if asked.baseline else None
         return Scored(
             asked.text,
-            _likelihood(logprobs[split:], len(logprobs) - split),
+            total(logprobs[split:], len(logprobs) - split),
             all(greedy[split:]) if len(greedy) == len(logprobs) else None,
-            _likelihood(logprobs[:split], asked.context) if self.whole else None,
-            _likelihood(baseline.logprobs, len(baseline.logprobs)) if baseline else None,
+            total(logprobs[:split], asked.context) if self.whole else None,
+            total(baseline.logprobs, len(baseline.logprobs)) if baseline else None,
         )
 
 
-def _likelihood(logprobs: Sequence[float], tokens: int) -> Likelihood:
-    """Add up; a probability of zero is below every other and is written as none."""
-    total = math.fsum(logprobs)
-    if math.isnan(total):
+def total(logprobs: Sequence[float], tokens: int) -> Likelihood:
+    """Add up; a probability of zero is below every other and is written as none. Raise UnaskableError on what is no number."""
+    added = math.fsum(logprobs)
+    if math.isnan(added):
         raise UnaskableError("the model's log-probability of a choice is not a number (nan)")
-    return Likelihood(None if math.isinf(total) else total, tokens)
+    return Likelihood(None if math.isinf(added) else added, tokens)
 
 
 NOTHING = SpanScore((), ())
@@ -92,9 +92,9 @@ def query(request: Request, encoder: Encoder) -> Query:
     if request.rolling:
         return _rolling(request, encoder)
     parts = _tokenise([(choice.context, choice.text) for choice in request.choices], encoder, request.whole)
-    for number, (ids, start) in enumerate(parts):
-        if start >= len(ids) and not request.whole:
-            raise UnaskableError(f"choice {number} ({request.choices[number].text!r}) has no tokens after its context")
+    for choice, (ids, start) in zip(request.choices, parts, strict=True):
+        if request.single and len(ids) - start != 1:
+            raise UnaskableError(f"by: clp needs choices of one token, but {choice.text!r} is {len(ids) - start}; use 'by: sum'")
         encoder.refuse_overlong(len(ids) - 1)
     # After the same context and with as many tokens each, whole sequences rank as the choices alone do.
     whole = request.whole and len({(len(ids), ids[:start]) for ids, start in parts}) > 1
@@ -114,8 +114,10 @@ def _tokenise(pairs: Sequence[tuple[Context, str]], encoder: Encoder, whole: boo
     ids = encoder.ids([*(text.rstrip(" ") for text in rendered.values()), *(rendered[id(c)] + text for c, text in pairs)])
     before = dict(zip(rendered, ids, strict=False))
     parts = []
-    for (context, _), joint in zip(pairs, ids[len(rendered) :], strict=True):
+    for (context, text), joint in zip(pairs, ids[len(rendered) :], strict=True):
         start = common(before[id(context)], joint)
+        if start >= len(joint):
+            raise UnaskableError(f"the choice {text!r} has no tokens after its context")
         if start == 0 and not whole:  # the first id needs one before it
             joint, start = [*encoder.start_ids, *joint], len(encoder.start_ids)
         parts.append((tuple(joint), max(1, start)))

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ocli import data
-from ocli.errors import PromptError
+from ocli.errors import DataError, PromptError
 from ocli.items import Item, RowReader, examples, limited
 from ocli.prompts import Prompt, Shot
 from ocli.recipe import ModelSpec, Recipe
@@ -86,13 +86,14 @@ class _Rendering:
             choices = self._choices(item, shots)
             oracle = choices[item.right].text if item.right is not None else ""
             asked = json.dumps(
-                [spec.mode, is_whole(spec), is_greedy(spec), spec.window, *map(asdict, choices)], ensure_ascii=False
+                [spec.mode, is_whole(spec), is_single(spec), is_greedy(spec), spec.window, *map(asdict, choices)],
+                ensure_ascii=False,
             )
         return Request(
             self.model_part + _sha(asked)[:24], plan.name, item.id, item.subset, 0, self.settings,
             messages=context if isinstance(context, tuple) else None,
             prompt=context if isinstance(context, str) else None,
-            choices=choices, whole=is_whole(spec), greedy=is_greedy(spec),
+            choices=choices, whole=is_whole(spec), single=is_single(spec), greedy=is_greedy(spec),
             rolling=spec.mode == "perplexity", window=spec.window,
             shots_dropped=len(plan.shots[item.subset]) - len(shots), oracle=oracle, right=item.right,
         )  # fmt: skip
@@ -124,6 +125,11 @@ def is_whole(spec: TaskSpec) -> bool:
     return any(rule.by == "sequence_mean" for rule in spec.score)
 
 
+def is_single(spec: TaskSpec) -> bool:
+    """Whether a task's rules need choices of one token each."""
+    return any(rule.by == "clp" for rule in spec.score)
+
+
 def is_greedy(spec: TaskSpec) -> bool:
     """Whether a task's rules need to know what greedy decoding would write."""
     return any(rule.metric.name == "greedy" for rule in spec.score)
@@ -147,12 +153,14 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     reader = RowReader(name, spec)
     asked = {subset: reader.questions(subset, part) for subset, part in rows.test.items()}
     items = [reader.item(subset, index, row) for subset, part in asked.items() for index, row in part]
+    if not items:
+        raise DataError(f"{name}: no question is left of {', '.join(dict.fromkeys(rows.origin.values()))}")
     shots: Shots = {subset: [] for subset in asked}
     for subset, part in rows.fewshot.items():
         chosen = examples(name, spec, subset, reader.questions(subset, part), asked[subset], recipe.seed)
         shots[subset] = [prompt.shot(reader.example(subset, index, row)) for index, row in chosen]
-    settings = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True)
-    protocol = [settings, spec.fewshot.as_, spec.mode, spec.join.model_dump(), spec.window, spec.on_overflow]
+    sampling = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True) if spec.mode == "generate" else {}
+    protocol = [sampling, spec.fewshot.as_, spec.mode, spec.join.model_dump(), spec.window, spec.on_overflow]
     digest = _digest(prompt, spec, items, shots, protocol)
     picked = limited(items, recipe.limit, f"{recipe.seed}/{name}")
     return TaskPlan(name, spec, prompt, picked, shots, len(items), rows.origin, digest)
@@ -169,6 +177,10 @@ def _digest(prompt: Prompt, spec: TaskSpec, items: list[Item], shots: Shots, pro
             rendered = [[prompt.render(block, one) for block in blocks] for one in values]
         except PromptError as error:
             raise PromptError(f"{error} (item {item.id})") from None
+        if len(set(item.choices)) > 1 and spec.mode == "loglikelihood" and all(one == rendered[0] for one in rendered):
+            raise PromptError(f"{prompt.path}: writes the same for every choice of item {item.id}; it must show {{{{ target }}}}")
+        if spec.mode == "perplexity" and not any(rendered[0]):
+            raise PromptError(f"{prompt.path}: writes nothing for item {item.id}, so there is no text to score")
         whole.update(
             json.dumps([item.id, rendered, item.accepted or item.target, item.choices, item.right, item.baseline]).encode()
         )
@@ -193,10 +205,12 @@ def _dump(context: Context) -> str:
 def describe(request: Request) -> dict[str, Any]:
     """Return the prompt part of a prediction line: ``messages`` for a chat model, ``prompt`` for a base model.
 
-    Where choices stand after different contexts, it is a list with one for each of them.
+    Where choices stand after different contexts, it is a list with one for each of them, and ``contexts`` counts them.
     """
     contexts: list[Context | None] = [choice.context for choice in request.choices]
     if not contexts:
         contexts = [request.messages if request.messages is not None else request.prompt]
     name = "messages" if isinstance(contexts[0], tuple) else "prompt"
-    return {name: contexts[0] if all(context == contexts[0] for context in contexts) else contexts}
+    if all(context == contexts[0] for context in contexts):
+        return {name: contexts[0]}
+    return {"contexts": len(contexts), name: contexts}

@@ -151,8 +151,9 @@ def compile_field(name: str, expression: str) -> Callable[[Mapping[str, Any]], A
     def evaluate(values: Mapping[str, Any]) -> Any:
         try:
             value = compiled(**values)
-            if isinstance(value, Undefined):
-                str(value)  # StrictUndefined speaks up only when used
+            for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
+                if isinstance(part, Undefined):
+                    str(part)  # StrictUndefined speaks up only when used
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
             raise PromptError(f"{name}: {expression!r}: {_reason(error, values)}") from None
         return value

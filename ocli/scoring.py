@@ -16,7 +16,7 @@ import polars as pl
 
 from ocli.errors import RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
-from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, weight_of
+from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, units_of
 from ocli.plan import TaskPlan
 from ocli.registry import extractor, metric
 from ocli.task import TaskSpec
@@ -40,7 +40,7 @@ REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "error": pl.String,
     "shots_dropped": pl.Int64,
 }
-LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES}
+LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES, "contexts": pl.Int64}
 CHUNK = 8 << 20
 """Bytes of predictions parsed at once: bounds memory, and small enough for malloc to use the same pages again."""
 
@@ -130,9 +130,9 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
         pl.when(pl.col("key").is_null()).then(pl.lit(NOT_ASKED)).otherwise(pl.col("error")).alias("error"),
     )
     scored = _score_texts(asked, task) if task.mode == "generate" else _score_likelihoods(asked, task)
-    further = [column for rule in task.score[1:] for column in (rule.label, weight_of(rule)) if column in scored.columns]
-    weights = [weight_of(task.score[0])] if weight_of(task.score[0]) in scored.columns else []
-    return scored.select(*COLUMNS, *weights, *further, "groups", "key", "shots_dropped")
+    further = [column for rule in task.score[1:] for column in (rule.label, units_of(rule)) if column in scored.columns]
+    units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
+    return scored.select(*COLUMNS, *units, *further, "groups", "key", "shots_dropped")
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
@@ -143,7 +143,7 @@ def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
     compared = "answer0" in scored.columns
     answer = pl.col("choices").list.get(pl.col("answer0")) if compared else pl.lit(None, pl.String)
     told = pl.col("likelihoods").list.eval(pl.element().struct.field("logprob").is_not_null()).list.any()
-    unanswered = pl.col("answer0").is_null() if compared else ~told  # a server may tell of none of the choices
+    unanswered = pl.col("answer0").is_null() if compared else pl.col("score0").is_null() | ~told  # a server may tell of none
     status = pl.when(failed).then(pl.lit("failed")).when(unanswered).then(pl.lit("unanswered")).otherwise(pl.lit("ok"))
     labels = {"score" if number == 0 else rule.label: pl.col(f"score{number}") for number, rule in enumerate(task.score)}
     return scored.with_columns(answer.alias("answer"), status.alias("status"), **labels)

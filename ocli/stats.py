@@ -71,11 +71,6 @@ def wilson(p: float, n: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_of(stratum: Stratum, binary: bool) -> Estimate:
-    """Estimate the mean of one sample: Wilson's interval for 0/1 scores, the normal one for others."""
-    return macro_mean([stratum], binary)
-
-
 def macro_mean(strata: Sequence[Stratum], binary: bool) -> Estimate:
     """Estimate the plain mean of the strata's means, each stratum a sample of its own.
 

@@ -96,6 +96,27 @@ class Rule(Strict):
         """The column this rule's score stands in."""
         return self.name or self.metric.name
 
+    def check(self, mode: Mode, has_baseline: bool) -> None:
+        """Raise ValueError where the rule does not go with the task's mode."""
+        where, name = f"score: rule {self.label!r}", self.metric.name
+        if mode == "generate":
+            wrong = self.extract is None or self.by is not None
+            _refuse({f"{where}: a generated reply is read by 'extract' (and not compared 'by' anything)": wrong})
+            return
+        known = LIKELIHOOD_METRICS[mode]
+        has = f"{did_you_mean(name, known)} (it has: {', '.join(known)})"
+        need = "needs 'by'" if self.by is None else "compares nothing, so it has no 'by'"
+        alone = self.by in ("unconditional", "normalizing") and not has_baseline
+        _refuse(
+            {
+                f"{where}: mode {mode} has no text to 'extract' from": self.extract is not None,
+                f"{where}: mode {mode} has no metric {name!r}{has}": name not in known,
+                f"{where}: metric {name} has no options in mode {mode}": bool(self.metric.options),
+                f"{where}: metric {name} {need}": (self.by is None) == (name in COMPARING),
+                f"{where}: 'by: {self.by}' needs 'baseline', an expression for the context that stands in for none": alone,
+            }
+        )
+
 
 class Splits(Strict):
     """Which split of the data is asked, and which one gives the few-shot examples."""
@@ -212,7 +233,8 @@ class TaskSpec(Strict):
     def _consistent(self) -> TaskSpec:
         if self.fewshot.count and not self.data.splits.fewshot:
             raise ValueError("asks for few-shot examples, but data.splits names no 'fewshot' split")
-        labels = [rule.label for rule in self.score]
+        perplexing = [rule.label for rule in self.score if rule.extract is None and rule.by is None]
+        labels = [*(rule.label for rule in self.score), *(f"{label}_units" for label in perplexing)]
         if len(set(labels)) < len(labels):
             raise ValueError(f"score: two rules are called the same ({', '.join(labels)}); give them a 'name'")
         taken = set(labels) & RESULT_COLUMNS
@@ -225,28 +247,23 @@ class TaskSpec(Strict):
 
     def _check_mode(self) -> None:
         """Refuse what means nothing in the task's mode: it would be ignored without a word."""
-        if self.mode == "loglikelihood" and self.choices is None:
-            raise ValueError("mode loglikelihood needs 'choices', an expression that lists the texts to compare")
-        if self.mode == "perplexity" and (self.choices or self.fewshot.count):
-            raise ValueError("mode perplexity scores a text as it is: it has no 'choices' and no 'fewshot'")
-        if self.window and self.mode != "perplexity":
-            raise ValueError("'window' is for mode perplexity")
+        likelihood, perplexity = self.mode == "loglikelihood", self.mode == "perplexity"
+        _refuse(
+            {
+                "mode loglikelihood needs 'choices', an expression that lists the texts to compare": likelihood
+                and not self.choices,
+                "mode perplexity scores a text as it is: it has no 'choices' and no 'fewshot'": perplexity
+                and bool(self.choices or self.fewshot.count),
+                "'window' is for mode perplexity": self.window is not None and not perplexity,
+                "'baseline' is for mode loglikelihood": self.baseline is not None and not likelihood,
+            }
+        )
         for rule in self.score:
-            where = f"score: rule {rule.label!r}"
-            if self.mode == "generate" and (rule.extract is None or rule.by):
-                raise ValueError(f"{where}: a generated reply is read by 'extract' (and not compared 'by' anything)")
-            if self.mode != "generate" and rule.extract:
-                raise ValueError(f"{where}: mode {self.mode} has no text to 'extract' from")
-            known = LIKELIHOOD_METRICS[self.mode]
-            if known and rule.metric.name not in known:
-                near = did_you_mean(rule.metric.name, known)
-                raise ValueError(
-                    f"{where}: mode {self.mode} has no metric {rule.metric.name!r}{near} (it has: {', '.join(known)})"
-                )
-            if self.mode != "generate" and (rule.by is None) == (rule.metric.name in COMPARING):
-                need = "needs 'by'" if rule.by is None else "compares nothing, so it has no 'by'"
-                raise ValueError(f"{where}: metric {rule.metric.name} {need}")
-            if rule.by in ("unconditional", "normalizing") and self.baseline is None:
-                raise ValueError(
-                    f"{where}: 'by: {rule.by}' needs 'baseline', an expression for the context that stands in for none"
-                )
+            rule.check(self.mode, self.baseline is not None)
+
+
+def _refuse(problems: dict[str, bool]) -> None:
+    """Raise ValueError with the first problem that is there."""
+    for problem, there in problems.items():
+        if there:
+            raise ValueError(problem)

@@ -66,7 +66,8 @@ class Encoder:
         ]
         try:
             for ids in self.ids([self.render(context) + text for context, text in contexts]):
-                self.refuse_overlong(len(ids) - bool(request.choices))
+                # A choice's last token is not read but predicted; a reply must have room for all it may say.
+                self.refuse_overlong(len(ids) + (-1 if request.choices else request.sampling.max_tokens - 1))
         except OverlongError:
             return False
         except UnaskableError:

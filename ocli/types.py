@@ -62,6 +62,8 @@ class Request:
     choices: tuple[Choice, ...] = ()
     whole: bool = False
     """Whether the context's own likelihood is asked too, where choices cannot be compared without it."""
+    single: bool = False
+    """Whether each choice must be one token."""
     greedy: bool = False
     """Whether the reply must say of each choice if greedy decoding would have written it."""
     rolling: bool = False

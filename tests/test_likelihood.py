@@ -111,7 +111,7 @@ def test_text_rolls_on_in_windows_that_reach_back(window: int | None, spans: lis
 def test_nothing_is_cut_and_nothing_is_empty() -> None:
     with pytest.raises(OverlongError, match="6 tokens, the model's context 6"):
         query(request(("xxxx", "xx")), encoder(context=6))
-    with pytest.raises(UnaskableError, match="choice 1 \\(''\\) has no tokens"):
+    with pytest.raises(UnaskableError, match="the choice '' has no tokens"):
         query(request(("x", "A"), ("x", "")), encoder())
     asked = query(request(("x", "A")), encoder())
     with pytest.raises(UnaskableError, match="not a number"):

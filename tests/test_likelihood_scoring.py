@@ -117,8 +117,8 @@ def test_clp_wants_choices_of_one_token(ocli: Ocli, write: Write) -> None:
     assert (told["accuracy"]["score"], told["accuracy"]["mode"]) == (100.0, "clp")
     write("replies.jsonl", json.dumps({"id": "0", "choices": [choice(-2.0, 1), choice(-1.0, 3)]}) + "\n")
     done = ocli("eval", "-m", "replay:replies.jsonl", "-t", "task.yaml")
-    assert done.rc == 2
-    assert "by: clp compares choices of one token each, but item 0 has one of 3; use 'by: sum'" in done.err
+    assert done.rc == 1
+    assert "1 failed (0): by: clp needs choices of one token, but item 0 has one of 3" in done.err
 
 
 def test_whole_sequences_are_not_compared_without_their_contexts(ocli: Ocli, write: Write) -> None:
@@ -178,3 +178,59 @@ def test_reference_stands_beside_the_score(ocli: Ocli, write: Write, tmp_path: P
     write("recipe.yaml", json.dumps(recipe).replace('"mine":', '"mein":'))
     wrong = ocli("eval", path)
     assert (wrong.rc, "reference: there is no task 'mein'" in wrong.err) == (2, True)
+
+
+BAD_INPUTS = json.loads((Path(__file__).parent / "cases" / "likelihood_inputs.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS, ids=[case["what"] for case in BAD_INPUTS])
+def test_bad_input_is_one_line(case: dict[str, Any], ocli: Ocli, write: Write) -> None:
+    prompt = "{% block user %}{{ q }}{% endblock %}\n{% block assistant %}{{ target }}{% endblock %}\n"
+    write("prompts/mc.jinja", case.get("prompt", prompt))
+    rows = case.get("rows", [{"q": "x", "options": ["a", "b"], "label": 1}])
+    write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    changed = case.get("task", {})
+    data = {**TASK["data"], **changed.get("data", {})}
+    plain = {
+        "data": data,
+        "prompt": "mc",
+        "mode": "loglikelihood",
+        "choices": "options",
+        "score": [{"metric": "accuracy", "by": "sum"}],
+    }
+    write("task.yaml", json.dumps({**plain, **{key: value for key, value in changed.items() if key != "data"}}))
+    done = ocli("eval", "-m", "echo:oracle", "-t", "task.yaml")
+    assert (done.rc, case["error"] in done.err.splitlines()[-1]) == (2, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"tokens": 1}, "'choices' must be a list of mappings"),
+        ({"logprob": 1.0, "tokens": 1}, "'choices' must be a list of mappings"),
+        ({"logprob": -1.0, "tokens": -1}, "'choices' must be a list of mappings"),
+        ({"logprob": float("nan"), "tokens": 1}, "'choices' must be a list of mappings"),
+        ({"logprob": -1.0, "tokens": 1, "greedy": "yes"}, "'choices' must be a list of mappings"),
+        ({"logprob": -1.0, "tokens": 1, "text": "other"}, "has the choice 'other' where item 0 asks for '\\na'"),
+    ],
+)
+def test_replayed_likelihood_that_is_none(told: dict[str, Any], words: str, ocli: Ocli, write: Write) -> None:
+    task = {**TASK, "score": [{"metric": "accuracy", "by": "sum"}]}
+    write("prompts/mc.jinja", "{% block user %}{{ q }}{% endblock %}\n{% block assistant %}{{ target }}{% endblock %}\n")
+    write("rows.jsonl", json.dumps({"q": "x", "options": ["a", "b"], "label": 1}) + "\n")
+    write("task.yaml", json.dumps(task))
+    write("replies.jsonl", json.dumps({"id": "0", "choices": [told, told]}) + "\n")
+    done = ocli("eval", "-m", "replay:replies.jsonl", "-t", "task.yaml", "--set", "model.chat=false")
+    assert words in done.err
+
+
+def test_perplexity_leaves_out_what_is_not_told_and_can_be_infinite(ocli: Ocli, write: Write) -> None:
+    task = {**TASK, "score": [{"metric": "perplexity"}]}
+    rows = [{"q": str(n), "options": ["a", "b"], "label": 0} for n in range(3)]
+    other = choice(-9.0, 1)
+    told, _ = replayed(ocli, write, rows, [[choice(-2.0, 1), other], [choice(None, 1), other], [choice(-2.0, 1), other]], task)
+    assert told["perplexity"]["score"] == pytest.approx(math.exp(2), abs=1e-4)
+    assert (told["perplexity"]["n"], told["perplexity"]["unanswered"]) == (2, 1)
+    told, done = replayed(ocli, write, rows, [[choice(-2000.0, 1), other]] * 3, task)
+    assert (told["perplexity"]["score"], done.rc) == (None, 0)
+    assert " inf" in done.out

@@ -7,6 +7,7 @@ too. What the file has no reply for is a failed request, never a wrong answer.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,13 @@ class Engine:
         if reply.error is None and (reply.choices is None or len(reply.choices) != len(request.choices)):
             has = "no likelihoods" if reply.choices is None else f"the likelihoods of {len(reply.choices)} choices"
             return Reply(error=f"the replay file has {has} for item {request.id}, which asks for {len(request.choices)}")
+        for choice, scored in zip(request.choices, reply.choices or (), strict=False):
+            if scored.text and scored.text != choice.text:
+                return Reply(
+                    error=f"the replay file has the choice {scored.text!r} where item {request.id} asks for {choice.text!r}"
+                )
+            if request.single and scored.own.tokens != 1:
+                return Reply(error=f"by: clp needs choices of one token, but item {request.id} has one of {scored.own.tokens}")
         apart = any(choice.context != request.choices[0].context for choice in request.choices)
         if request.whole and apart and any(scored.context is None for scored in reply.choices or ()):
             return Reply(error=f"the replay file has no likelihood of the contexts of item {request.id}, which differ")
@@ -160,7 +168,9 @@ def _check(place: str, row: Row) -> None:
         "'id' must be a string or a whole number": item is None or _is_whole(item) or isinstance(item, str),
         "'texts' must be a list of strings": "texts" not in row or _are_strings(texts),
         "'text' must be a string": "texts" in row or isinstance(row.get("text", ""), str) or bool(row.get("error")),
-        "'choices' must be a list of mappings with 'text', 'logprob' and 'tokens'": _are_choices(row.get("choices")),
+        "'choices' must be a list of mappings with 'logprob' (0 or less, or null), 'tokens' and 'greedy' (or none)": _are_choices(
+            row.get("choices")
+        ),
         "'sample' must be a whole number": _is_count(row.get("sample")),
         "'usage' must hold whole numbers": usage is None or (isinstance(usage, dict) and all(map(_is_count, usage.values()))),
         "'seconds' must be a number": isinstance(row.get("seconds") or 0, (int, float)),
@@ -193,10 +203,12 @@ def _are_choices(value: Any) -> bool:
 
 
 def _is_likely(value: Any) -> bool:
-    logprob = value.get("logprob")
-    fine = logprob is None or (isinstance(logprob, (int, float)) and not isinstance(logprob, bool))
+    """Whether a mapping holds a likelihood: a sum of log-probabilities (none for zero), tokens, and the same of its context."""
+    logprob, tokens = value.get("logprob", 1), value.get("tokens")
+    fine = logprob is None or (isinstance(logprob, (int, float)) and not isinstance(logprob, bool) and -math.inf < logprob <= 0)
+    fine = fine and _is_whole(tokens) and tokens >= 0 and value.get("greedy") in (None, True, False)
     inner = [value[name] for name in ("context", "baseline") if value.get(name) is not None]
-    return fine and _is_whole(value.get("tokens")) and all(isinstance(part, dict) and _is_likely(part) for part in inner)
+    return fine and all(isinstance(part, dict) and _is_likely(part) for part in inner)
 
 
 def _scored(value: Row) -> Scored:

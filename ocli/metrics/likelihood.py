@@ -17,7 +17,13 @@ from ocli.errors import RunError
 from ocli.task import By, Rule
 
 _LOGPROB, _TOKENS = pl.col("logprob"), pl.col("tokens")
-_CONTEXT, _BASELINE = pl.col("context").struct, pl.col("baseline").struct
+_BASELINE = pl.col("baseline").struct
+
+
+def _whole(field: str) -> pl.Expr:
+    """The context's own part of a whole sequence; nothing where nobody needed it."""
+    return pl.when(pl.col("context").is_null()).then(0).otherwise(pl.col("context").struct.field(field))
+
 
 MEASURES: dict[By, pl.Expr] = {
     "sum": _LOGPROB,  # lm-eval acc; OpenCompass ll
@@ -26,7 +32,7 @@ MEASURES: dict[By, pl.Expr] = {
     "byte_mean": _LOGPROB / pl.col("bytes"),  # lm-eval acc_bytes
     # OpenCompass ppl: the whole sequence's negative log-likelihood over all its tokens, the unscored first one counted. The
     # context's is missing where all choices have the same context and as many tokens: then it changes no order.
-    "sequence_mean": (_LOGPROB + _CONTEXT.field("logprob").fill_null(0)) / (_TOKENS + _CONTEXT.field("tokens").fill_null(0)),
+    "sequence_mean": (_LOGPROB + _whole("logprob")) / (_TOKENS + _whole("tokens")),
     "unconditional": _LOGPROB - _BASELINE.field("logprob"),  # lm-eval acc_mutual_info; Brown et al. 2020, section 2.4
     # OpenCompass normalizing_str: ppl of the choice after its context less its ppl after the normalizing string, both means.
     "normalizing": _LOGPROB / _TOKENS - _BASELINE.field("logprob") / _BASELINE.field("tokens"),
@@ -58,9 +64,14 @@ class Perplexity:
     bits: bool = False
 
     def of(self, nats_per_unit: float) -> float:
-        """Return the number that is reported."""
-        return nats_per_unit / math.log(2) if self.bits else math.exp(nats_per_unit)
+        """Return the number that is reported; infinity where it is too large for a float."""
+        if self.bits:
+            return nats_per_unit / math.log(2)
+        return math.exp(nats_per_unit) if nats_per_unit < LARGEST else math.inf
 
+
+LARGEST = 709.0
+"""The exponential of more is no float."""
 
 _BYTES = pl.col("text").str.len_bytes()
 PERPLEXITIES: dict[str, Perplexity] = {
@@ -73,16 +84,17 @@ PERPLEXITIES: dict[str, Perplexity] = {
 """Metrics whose mean is weighted: the sum of the nats of all texts over the sum of their units (lm-eval weighted_perplexity)."""
 
 
-def weight_of(rule: Rule) -> str:
+def units_of(rule: Rule) -> str:
     """Return the column that holds the units of a rule's scores."""
-    return f"{rule.label}_weight"
+    return f"{rule.label}_units"
 
 
 def score_choices(frame: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
     """Add ``answer0``, ... (the preferred choice's index) and ``score0``, ... for each rule.
 
-    ``frame`` has a row an item: ``position, id, choices`` (texts)``, right, likelihoods`` (``CHOICES``; null where the request
-    failed). Scores are 0 to 1; those of ``PERPLEXITIES`` are nats per unit, with their units beside them.
+    ``frame`` has a row an item: ``position, id, choices`` (texts)``, right, contexts`` (how many, where they differ) and
+    ``likelihoods`` (``CHOICES``; null where the request failed). Scores are 0 to 1; those of ``PERPLEXITIES`` are nats per unit,
+    with their units beside them.
     """
     flat = _flat(frame)
     for number, rule in enumerate(rules):
@@ -102,8 +114,8 @@ def _judge(flat: pl.DataFrame, number: int, rule: Rule) -> pl.DataFrame:
     right = pl.col("index") == pl.col("right")
     if rule.metric.name in PERPLEXITIES:
         units = PERPLEXITIES[rule.metric.name].units
-        nats = (-_LOGPROB / units).alias(score)
-        return flat.filter(right).select("position", nats, units.cast(pl.Float64).alias(weight_of(rule)))
+        told = pl.when(_LOGPROB.is_not_null()).then(units.cast(pl.Float64))
+        return flat.filter(right).select("position", (-_LOGPROB / units).alias(score), told.alias(units_of(rule)))
     value = _PROBABILITY if rule.metric.name == "probability" else pl.col("greedy").cast(pl.Float64)
     return flat.with_columns(value.alias(score)).filter(right).select("position", score)
 
@@ -116,7 +128,13 @@ _PROBABILITY = (_SHARE / _SHARE.sum().over("position")).fill_null(0.0)
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a row a choice, in order, with what the measures read."""
     told = frame.filter(pl.col("likelihoods").is_not_null())
-    lines = told.select("position", "id", pl.col("right").fill_null(0), pl.col("choices").alias("choice"), "likelihoods")
+    other = told.filter((pl.col("choices").list.len() != pl.col("likelihoods").list.len()) & (pl.col("choices").list.len() > 0))
+    if not other.is_empty():
+        item = other["id"][0]
+        raise RunError(f"item {item} has another number of choices than its reply has likelihoods: the replies are to other data")
+    lines = told.select(
+        "position", "id", pl.col("right").fill_null(0), "contexts", pl.col("choices").alias("choice"), "likelihoods"
+    )
     lines = lines.with_columns(pl.int_ranges(0, pl.col("likelihoods").list.len()).alias("index"))
     if not lines["choice"].list.len().sum():  # a text for perplexity is no choice of a task
         lines = lines.with_columns(pl.col("likelihoods").list.eval(pl.element().struct.field("text")).alias("choice"))
@@ -127,14 +145,17 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 def _refuse(flat: pl.DataFrame, by: By) -> None:
     """Raise RunError for values that a measure cannot compare: they would give a number all the same."""
     if by == "clp":
-        bad, why = (
-            flat.filter(_TOKENS != 1),
-            "compares choices of one token each, but item {id} has one of {tokens}; use 'by: sum'",
-        )
-    elif by == "sequence_mean":
-        bad = flat.filter(pl.col("context").is_null() & (_TOKENS.n_unique().over("position") > 1))
+        bad, why = _TOKENS != 1, "compares choices of one token, but item {id} has one of {tokens}; use 'by: sum'"
+    elif by == "sequence_mean":  # of as many tokens after the same context the order is known without it
+        bad = pl.col("context").is_null() & ((_TOKENS.n_unique().over("position") > 1) | pl.col("contexts").is_not_null())
         why = "needs the likelihood of the context, but item {id} was asked without it; ask again"
+    elif by in ("unconditional", "normalizing"):
+        bad, why = (
+            pl.col("baseline").is_null(),
+            "needs the likelihood after the baseline, but item {id} was asked without it; ask again",
+        )
     else:
         return
-    if not bad.is_empty():
-        raise RunError(f"by: {by} {why.format(**bad.row(0, named=True))}")
+    refused = flat.filter(bad)
+    if not refused.is_empty():
+        raise RunError(f"by: {by} {why.format(**refused.row(0, named=True))}")

@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from ocli.metrics.likelihood import PERPLEXITIES, weight_of
+from ocli.metrics.likelihood import PERPLEXITIES, units_of
 from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
 from ocli.task import Rule
 from ocli.types import Row
 
 
-class Scores:
+class MeanScore:
     """Scores from 0 to 1: their plain mean, over subsets the mean of the subsets' means, shown times 100."""
 
     scale = 100.0
@@ -33,14 +33,14 @@ class Scores:
         return macro_mean(strata, self._binary)
 
 
-class Nats:
+class MeanNats:
     """Negative log-likelihoods per unit, weighted by their units: one text's tokens count as much as another's."""
 
     scale = 1.0
 
     def __init__(self, rule: Rule, column: str) -> None:
         self._perplexity = PERPLEXITIES[rule.metric.name]
-        x, y = pl.col(weight_of(rule)), pl.col(column) * pl.col(weight_of(rule))
+        x, y = pl.col(units_of(rule)), pl.col(column) * pl.col(units_of(rule))
         self.sums = {"n": y.count(), "y": y.sum(), "x": x.sum(), "yy": (y * y).sum(), "xx": (x * x).sum(), "xy": (x * y).sum()}
 
     def stratum(self, row: Row) -> Ratio:
@@ -66,12 +66,12 @@ class Cell:
         return self.stratum.total / (self.stratum.n + self.counts["failed"]) if isinstance(self.stratum, Stratum) else 0.0
 
 
-def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> Scores | Nats:
+def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> MeanScore | MeanNats:
     """Return how a rule's column is averaged."""
-    return Nats(rule, column) if rule.metric.name in PERPLEXITIES else Scores(results, column)
+    return MeanNats(rule, column) if rule.metric.name in PERPLEXITIES else MeanScore(results, column)
 
 
-def cells_of(kind: Scores | Nats, results: pl.DataFrame) -> list[Cell]:
+def cells_of(kind: MeanScore | MeanNats, results: pl.DataFrame) -> list[Cell]:
     """Sum the scores of each subset and count what has none."""
     status = pl.col("status")
     # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them. Likelihoods that

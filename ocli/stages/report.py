@@ -7,9 +7,11 @@ over all items stands beside it as ``<metric>_micro``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -18,7 +20,7 @@ from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
-from ocli.stages.averages import Cell, Nats, Scores, cells_of, kind_of
+from ocli.stages.averages import Cell, MeanNats, MeanScore, cells_of, kind_of
 from ocli.task import Rule, TaskSpec
 
 
@@ -58,6 +60,11 @@ class SummaryRow:
     shots_dropped: int = 0
     """How many items were asked with fewer examples than the task says, because their prompt was too long."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as ``summary.json`` has it; JSON knows no infinity, which a perplexity can be."""
+        values = {name: _finite(value) for name, value in vars(self).items()}
+        return {**values, "reference": self.reference and self.reference.model_dump()}
+
     @property
     def is_task_mean(self) -> bool:
         """Whether this is a task's own number by one of its rules: over all subsets, and macro where there are any."""
@@ -67,6 +74,12 @@ class SummaryRow:
     def is_headline(self) -> bool:
         """Whether this is the task's number."""
         return self.is_task_mean and self.headline
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass
@@ -85,8 +98,8 @@ class Summary:
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
         data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial, "unasked": self.unasked}
-        rows = [{**vars(row), "reference": row.reference and row.reference.model_dump()} for row in self.rows]
-        return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1) + "\n"
+        rows = [row.to_json() for row in self.rows]
+        return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def report(run: Run) -> Summary:
@@ -119,6 +132,8 @@ def summarise(run: Run) -> Summary:
                 results = pl.read_parquet(path)
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
+            if "shots_dropped" not in results.columns:
+                raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
             summary.rows += [replace(row, reference=published) if row.is_headline and published else row for row in rows]
@@ -168,7 +183,7 @@ def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataF
             members = results.filter(pl.col("groups").list.contains(group))
             yield make.mean(f"{label}-{group}", cells_of(kind, members), group=f"{label}-{group}")
         yield make.mean(name, cells)
-        if len(cells) > 1 and isinstance(kind, Scores):
+        if len(cells) > 1 and isinstance(kind, MeanScore):
             yield make.micro(name, results)
 
 
@@ -182,13 +197,13 @@ class RowMaker:
     mode: str
     metric: str
     headline: bool
-    kind: Scores | Nats
+    kind: MeanScore | MeanNats
 
     def mean(self, dataset: str, cells: list[Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
         """The mean over the cells that have any score: of scores the plain mean of their means."""
         many = len(cells) > 1
         return self._row(
-            dataset, self.metric, cells, subset, group, average="macro" if many and isinstance(self.kind, Scores) else None,
+            dataset, self.metric, cells, subset, group, average="macro" if many and isinstance(self.kind, MeanScore) else None,
             subsets=[sum(cell.stratum is not None for cell in cells), len(cells)] if many else None,
         )  # fmt: skip
 
@@ -205,7 +220,7 @@ class RowMaker:
         shown: Callable[[float], float] = lambda value: round(self.kind.scale * value, 6)  # noqa: E731
         strata = [cell.stratum for cell in cells if cell.stratum]
         estimate = self.kind.estimate(strata) if strata else None
-        floors = [cell.floor for cell in cells] if estimate and isinstance(self.kind, Scores) else []
+        floors = [cell.floor for cell in cells] if estimate and isinstance(self.kind, MeanScore) else []
         return SummaryRow(
             self.model, self.task, dataset, subset, group, self.version, metric, self.mode,
             score=shown(estimate.mean) if estimate else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import yaml
 from pydantic import BaseModel
@@ -54,10 +55,11 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
     if row >= len(plan.items):
         raise OcliError(f"{name}: has no item {row}; it has {len(plan.items)} (0 to {len(plan.items) - 1})")
     chat = model_spec.chat is not False
-    request = list(plan.requests(model_spec, chat, SamplingSpec()))[row]
+    request = next(islice(plan.requests(model_spec, chat, SamplingSpec()), row, None))
     kind = "chat model: its turns before the model's own chat template" if chat else "base model"
     yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {kind}"
-    yield f"right answer: {request.oracle!r}"
+    if spec.mode != "perplexity":
+        yield f"right answer: {request.oracle!r}"
     if not request.choices:
         yield from _context(request.messages if request.messages is not None else request.prompt or "")
     for number, choice in enumerate(request.choices):

@@ -76,7 +76,7 @@ def notes(summary: Summary) -> list[str]:
     for row in summary.rows:
         if row.is_headline:
             lines.append(_note(row))
-            lines += [_compared(row, row.reference)] if row.reference else []
+            lines += [_compared(row, row.reference, row.task in summary.partial)] if row.reference else []
     lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
     return lines
 
@@ -98,12 +98,14 @@ def _note(row: SummaryRow) -> str:
     return "; ".join(parts)
 
 
-def _compared(row: SummaryRow, reference: Reference) -> str:
-    """Say how far the score is from a published one."""
+def _compared(row: SummaryRow, reference: Reference, partial: bool) -> str:
+    """Say how far the score is from a published one; only a whole one is judged."""
     where = f"{row.model}, {row.task}: reference {reference.score:.2f} +- {reference.tolerance:g} ({reference.source})"
     if row.score is None:
         return f"{where}: not compared, there is no score"
     away = row.score - reference.score
+    if partial or row.failed:
+        return f"{where}: {away:+.2f}, not judged: only a part was scored"
     verdict = "WITHIN" if abs(away) <= reference.tolerance else "OUTSIDE"
     return f"{where}: {away:+.2f}, {verdict} the tolerance"
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ocli.engines._openai.likelihood import Post, likelihood, number, together
+from ocli.engines._openai.likelihood import Post, number, together
 from ocli.engines._openai.reply import MalformedError, first_choice, get, usage_of
 from ocli.engines._openai.spelling import Places, first_of, places
+from ocli.likelihood import total
 from ocli.tokens import UnaskableError
 from ocli.types import Choice, Likelihood, Request, Scored, Usage
 
@@ -45,7 +46,7 @@ class Echo:
         told = [value for value in values if value is not None]
         if len(told) < len(values):
             raise MalformedError("has no log-probability for a token of the prompt")
-        return likelihood(told, len(told) if counted is None else counted)
+        return total(told, len(told) if counted is None else counted)
 
     def greedy(self, begin: int) -> bool | None:
         """Whether greedy decoding would have written all from a token on; ``None`` where that is not known of each."""

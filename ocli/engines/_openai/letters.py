@@ -10,9 +10,10 @@ import json
 import math
 from typing import Any
 
-from ocli.engines._openai.likelihood import Post, likelihood, number, together
+from ocli.engines._openai.likelihood import Post, number, together
 from ocli.engines._openai.reply import MalformedError, first_choice, get
 from ocli.engines._openai.spelling import MARKS
+from ocli.likelihood import total
 from ocli.tokens import UnaskableError
 from ocli.types import Context, Likelihood, Message, Request, Scored, Usage
 
@@ -123,7 +124,7 @@ def _look_up(tops: Tops, text: str) -> tuple[Likelihood, bool]:
     same = [value for token, value in plain if token == text]
     same = same or [value for token, value in plain if token.strip() == text.strip()]
     value = max(same, default=-math.inf)
-    return likelihood([value], 1), math.isfinite(value) and value >= max(value for _, value in plain)
+    return total([value], 1), math.isfinite(value) and value >= max(value for _, value in plain)
 
 
 def _key(context: Context) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ocli.engines._openai.reply import MalformedError, usage_of
-from ocli.types import Likelihood, Request, Scored, Usage
+from ocli.types import Request, Scored, Usage
 
 Post = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends a body to the model's endpoint and returns the server's answer."""
@@ -53,9 +53,3 @@ def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise MalformedError(f"has a log-probability that is no number: {value!r}")
     return -math.inf if value <= LEAST else float(value)
-
-
-def likelihood(logprobs: Sequence[float], tokens: int) -> Likelihood:
-    """Add up; a probability of zero is below every other and is written as none."""
-    total = math.fsum(logprobs)
-    return Likelihood(total if math.isfinite(total) else None, tokens)
