@@ -117,6 +117,12 @@ class RowReader:
         choices = self._evaluate(where, self._choices, values)
         if not isinstance(choices, (list, tuple)) or not choices:
             raise DataError(f"{where}: 'choices' must give a list of the answers on offer, not {choices!r}")
+        target = values.get("target")
+        if self.spec.mode == "loglikelihood" and type(target) is int and any(type(choice) is int for choice in choices):
+            raise DataError(
+                f"{where}: the choices are numbers, so the answer {target} could be one of them or an index; "
+                "write the answer as text (ANSWER|string), or the choices (OPTIONS|map('string')|list)"
+            )
         texts = tuple(_text(f"{where}: choice {number}", choice) for number, choice in enumerate(choices))
         if len(texts) == 1 and any(rule.by for rule in self.spec.score):
             raise DataError(f"{where}: there is one choice only ({texts[0]!r}), so nothing can be compared")
@@ -168,11 +174,6 @@ def _right(where: str, target: Any, choices: tuple[str, ...]) -> int:
     if isinstance(target, int) and not isinstance(target, bool):
         if not 0 <= target < len(choices):
             raise DataError(f"{where}: the answer is choice {target}, but there are {len(choices)} (0 to {len(choices) - 1})")
-        if str(target) in choices and choices[target] != str(target):
-            raise DataError(
-                f"{where}: the answer {target} could be choice {target} ({choices[target]!r}) or the choice {str(target)!r}; "
-                "for the latter write the target as text: ANSWER|string"
-            )
         return target
     text = _answer(where, target)
     if text not in choices:
