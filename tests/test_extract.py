@@ -46,7 +46,7 @@ def label(case: Case) -> str:
     return f"{case['extractor']}-{(case['reply'] or '')[-40:]}"
 
 
-TABLE = table("choice.json") + table("extract.json")
+TABLE = [case for name in ("choice", "extract", "number") for case in table(f"{name}.json")]
 ANSWERS = answers(TABLE)
 
 
@@ -121,3 +121,40 @@ def test_choice_reads_the_annotated_replies() -> None:
     right = [pair for pair in pairs if pair[1] == pair[2]]
     assert not wrong
     assert len(right) / len(pairs) >= 0.99
+
+
+FORMS = [
+    "The answer is {n}.",
+    "The answer is {c}.",
+    "The answer is ${c}.",
+    "${n}.00",
+    "${c}.00.",
+    "**{n}**.",
+    "#### {n}",
+    "#### {c}",
+]
+FORMS += [
+    r"$\boxed{{{n}}}$.",
+    r"$\boxed{{{n}}}$,",
+    r"$\boxed{{{n}}}$",
+    r"\boxed{{{n}}}.",
+    r"$\boxed{{{c}}}$.",
+    "#### ${c}",
+    "#### **{n}**",
+]
+FORMS += [
+    "{n} m^2",
+    "The answer is {n} dollars. I solved it in 2 steps.",
+    "答案是{c}元。",
+    "答案：{n}。",
+    "2 * 3 = {n}",
+    "一共{n}个",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_number_reads_every_surface_form(form: str) -> None:
+    numbers = [0, 7, -3, 18, 131, 1000, 70_000, 1_234_567]
+    replies = [form.format(n=number, c=f"{number:,}") for number in numbers]
+    cases = [{"extractor": "number", "options": {}, "choices": "", "reply": reply} for reply in replies]
+    assert answers(cases) == [str(number) for number in numbers]

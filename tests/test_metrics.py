@@ -9,11 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ocli.errors import RecipeError
 from ocli.registry import metric
 
 Case = dict[str, Any]
 
-TABLE: list[Case] = json.loads((Path(__file__).parent / "cases" / "metrics.json").read_text(encoding="utf-8"))
+CASES = Path(__file__).parent / "cases"
+TABLES = ("metrics", "equal_number")
+TABLE: list[Case] = [case for name in TABLES for case in json.loads((CASES / f"{name}.json").read_text(encoding="utf-8"))]
 
 
 def scores(cases: list[Case]) -> list[float | None]:
@@ -38,3 +41,9 @@ def label(case: Case) -> str:
 def test_answer_gets_score(case: Case, score: float | None) -> None:
     assert isinstance(score, float)
     assert score == case["score"], case
+
+
+@pytest.mark.parametrize("relative", [-0.1, True, "0.1", None])
+def test_equal_number_refuses_what_is_no_tolerance(relative: object) -> None:
+    with pytest.raises(RecipeError, match="from 0 up"):
+        metric.get("equal_number", {})(pl.col("answer"), pl.col("target"), relative=relative)
