@@ -32,7 +32,8 @@ TASKS = [entry.name for entry in catalog.entries("tasks")]
 CASES: dict[str, dict[str, Any]] = json.loads((HERE / "cases" / "tasks.json").read_text(encoding="utf-8"))
 """By task: ``items`` (published count; null: no data here), ``only`` (subsets whose data is here), ``opencompass`` (a
 configuration of golden/opencompass; null: none whose rows are there), ``abbr`` (which of its data sets; left out: the task's
-subsets or all) and ``golden_data`` (data keys that find its rows, where the task's own would find an empty file)."""
+subsets or all), ``golden_data`` (data keys that find its rows, where the task's own would find an empty file), ``base`` (what
+OpenCompass puts before and after a base model's text and the task does not) and ``rows`` (the task whose rows it shares)."""
 MODEL = ModelSpec(engine="echo")
 
 
@@ -96,7 +97,8 @@ def check_oracle_and_silence(task: TaskPlan) -> None:
 
 @pytest.fixture(params=TASKS)
 def task(request: pytest.FixtureRequest, tmp_path: Path) -> TaskPlan:
-    return on_rows(request.param, HERE / "data" / f"{request.param}.jsonl", tmp_path)
+    rows = CASES[request.param].get("rows", request.param)
+    return on_rows(request.param, HERE / "data" / f"{rows}.jsonl", tmp_path)
 
 
 def golden_prompt(chat: Request, base: Request) -> dict[str, Any]:
@@ -152,9 +154,10 @@ def on_golden_data(golden: Path, name: str, abbr: str) -> TaskPlan:
     return plan(name, spec, golden / "opencompass" / "data")
 
 
-def whole_texts(request: Request) -> list[str]:
-    """What a base model reads: the prompt, or context and text of each choice."""
-    return [f"{choice.context}{choice.text}" for choice in request.choices] or [request.prompt or ""]
+def whole_texts(name: str, request: Request) -> list[str]:
+    """What a base model reads in OpenCompass: the prompt, or context and text of each choice."""
+    before, after = CASES[name].get("base", ("", ""))
+    return [f"{choice.context}{choice.text}" for choice in request.choices] or [f"{before}{request.prompt}{after}"]
 
 
 AS_OPENCOMPASS = [name for name, case in CASES.items() if case["opencompass"]]
@@ -165,7 +168,7 @@ def test_prompts_equal_those_of_opencompass(name: str, golden: Path) -> None:
     for abbr, row, cases in rows_of_opencompass(golden, "prompts_clean.jsonl", name):
         task = on_golden_data(golden, name, abbr)
         base, chat = requests(task, chat=False)[row], requests(task)[row]
-        rendered, texts = [case["rendered"]["base_nometa"] for case in cases], whole_texts(base)
+        rendered, texts = [case["rendered"]["base_nometa"] for case in cases], whole_texts(name, base)
         assert texts == rendered[: len(texts)]
         # Where a row has fewer choices than another, OpenCompass asks the first one again.
         assert set(rendered[len(texts) :]) <= {rendered[0]}
@@ -180,6 +183,6 @@ def test_prompts_equal_those_of_opencompass(name: str, golden: Path) -> None:
 @pytest.mark.parametrize("name", AS_OPENCOMPASS)
 def test_prompt_hashes_equal_those_of_opencompass(name: str, golden: Path) -> None:
     for abbr, row, cases in rows_of_opencompass(golden, "prompts_sha.jsonl", name):
-        texts = whole_texts(requests(on_golden_data(golden, name, abbr), chat=False)[row])
+        texts = whole_texts(name, requests(on_golden_data(golden, name, abbr), chat=False)[row])
         hashes = [hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).hexdigest() for text in texts]
         assert hashes == [case["rendered_sha"]["base_nometa"]["sha256"] for case in cases][: len(hashes)]
