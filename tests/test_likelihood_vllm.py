@@ -112,8 +112,8 @@ def test_cached_values_are_those_without_the_cache(model: Model, case: str, whol
 
 
 def test_letters_are_one_call_and_texts_read_the_cache(model: Model) -> None:
-    context = text(7, 500)
-    [letters] = model.ask(request(*[(context, f" {letter}") for letter in "ABCD"]))
+    context = f"{text(7, 500)}\n"
+    [letters] = model.ask(request(*[(context, letter) for letter in "ABCD"]))
     length = len(model.engine._encoder.ids([context])[0])
     assert letters.usage.prompt == length
     [texts] = model.ask(request(*[(context, f" {text(seed, 5)}") for seed in range(4)]))
