@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from ocli.errors import RecipeError
-from ocli.registry import metric
+from ocli.registry import extractor, metric
 
 Case = dict[str, Any]
 
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "opencompass" / "evaluators.jsonl"
 CASES = Path(__file__).parent / "cases"
 TABLES = ("metrics", "equal_number")
 TABLE: list[Case] = [case for name in TABLES for case in json.loads((CASES / f"{name}.json").read_text(encoding="utf-8"))]
@@ -47,3 +48,28 @@ def test_answer_gets_score(case: Case, score: float | None) -> None:
 def test_equal_number_refuses_what_is_no_tolerance(relative: object) -> None:
     with pytest.raises(RecipeError, match="from 0 up"):
         metric.get("equal_number", {})(pl.col("answer"), pl.col("target"), relative=relative)
+
+
+EVALUATORS = {"TriviaQAEvaluator": ("triviaqa", "general_contains"), "NQEvaluator": ("natural_question", "general_contains")}
+EVALUATORS |= {"EMEvaluator": ("general", "general_match")}
+
+
+@pytest.mark.skipif(not GOLDEN.is_file(), reason=f"no golden table at {GOLDEN}")
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_twin_agrees_with_opencompass_line_by_line(evaluator: str) -> None:
+    read, measure = EVALUATORS[evaluator]
+    rows = [row for row in map(json.loads, GOLDEN.read_text(encoding="utf-8").splitlines()) if row["evaluator"] == evaluator]
+    frame = pl.DataFrame({"reply": [row["prediction"] for row in rows], "target": [row["reference"] for row in rows]})
+    frame = frame.with_columns(answer=extractor.get(read, {})(pl.col("reply"), ())).with_row_index().explode("target")
+    score = metric.get(measure, {})(pl.col("answer"), pl.col("target"))
+    scored = (
+        frame.with_columns(score=score)
+        .group_by("index", maintain_order=True)
+        .agg(pl.col("answer").first(), pl.col("score").max())
+    )
+    assert rows
+    for row, (_, answer, found) in zip(rows, scored.iter_rows(), strict=True):
+        output = row["output"]
+        theirs = output["correct"] if isinstance(output, dict) else output > 0
+        # An answer of nothing is unanswered here; there it is held by, or equal to, a target such as "A".
+        assert found == (theirs and answer is not None), row

@@ -1,7 +1,7 @@
 """OpenCompass's extractors, reproduced to compare with its published numbers, not because they are good.
 
-Source: repository open-compass/opencompass, file ``opencompass/utils/text_postprocessors.py``. They read the
-raw reply, thoughts included, as OpenCompass does; where it returns an empty string, these return null.
+Source: repository open-compass/opencompass, file ``opencompass/utils/text_postprocessors.py`` unless a function names another.
+They read the raw reply, thoughts included, as OpenCompass does; where it returns an empty string (or "NULL"), these return null.
 """
 
 from __future__ import annotations
@@ -14,12 +14,34 @@ import polars as pl
 from ocli.errors import RecipeError
 from ocli.registry import extractor
 
+# Python's white space; Rust's \s knows no U+001C to U+001F.
+_SPACE = r"[\s\x1c-\x1f]"
+_NUMBER = r"-?\d+\.\d+|-?\d+"
+
 
 def _has_group(pattern: str) -> bool:
     try:
         return re.compile(pattern).groups > 0
     except re.error:  # Rust's syntax, or a mistake that polars will name
         return True
+
+
+def _or_null(answer: pl.Expr) -> pl.Expr:
+    return pl.when(answer != "").then(answer)
+
+
+def _strip(text: pl.Expr) -> pl.Expr:
+    return text.str.replace(rf"^{_SPACE}+", "").str.replace(rf"{_SPACE}+$", "")
+
+
+def _before(text: pl.Expr, mark: str) -> pl.Expr:
+    """Return what stands before the first ``mark``: the whole text where there is none."""
+    return text.str.split(mark).list.first()
+
+
+def _after(text: pl.Expr, mark: str) -> pl.Expr:
+    """Return what stands behind the last ``mark``: the whole text where there is none."""
+    return text.str.split(mark).list.last()
 
 
 @extractor
@@ -33,6 +55,90 @@ def first_capital(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 
 @extractor
+def last_capital(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the last upper-case character, offered or not (``last_capital_postprocess``)."""
+    return text.str.extract(r"(?s)^.*(\p{Uppercase})", 1)
+
+
+@extractor
+def first_capital_multi(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first run of letters from A to D (``first_capital_postprocess_multi``)."""
+    return text.str.extract(r"([A-D]+)", 1)
+
+
+@extractor
+def multiple_select(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return all upper-case characters, each once, sorted (``multiple_select_postprocess``)."""
+    return _or_null(text.str.extract_all(r"\p{Uppercase}").list.unique().list.sort().list.join(""))
+
+
+@extractor
+def last_option(text: pl.Expr, choices: Sequence[str], *, options: str = "") -> pl.Expr:
+    """Return the last of the letters ``options`` (default: the task's choices) (``last_option_postprocess``)."""
+    return text.str.extract_all(f"[{_letters(options, choices, 'last_option')}]").list.last()
+
+
+@extractor
+def first_number(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first number, which knows no thousands separators (``first_number_postprocess``, which makes it a float)."""
+    return text.str.extract(r"(-?\d*\.?\d+)", 1)
+
+
+@extractor
+def gsm8k(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the last number before "Question:"; "70,000" gives "000" (``gsm8k_postprocess`` in ``datasets/gsm8k.py``)."""
+    return _before(text, "Question:").str.extract_all(_NUMBER).list.last()
+
+
+@extractor
+def general(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the text up to the first line end, point or comma, without punctuation and articles (``general_postprocess``)."""
+    return _or_null(_general(text))
+
+
+@extractor
+def triviaqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first line behind "answer is", "a:" or "answer:" as ``general`` does (``datasets/triviaqa.py``)."""
+    line = _before(_strip(text), "\n").str.to_lowercase()
+    for mark in ("answer is", "a:", "answer:"):
+        line = _after(line, mark)
+    return _or_null(_general(_strip(line)))
+
+
+@extractor
+def natural_question(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first line behind "answer is" as ``general`` does (``datasets/natural_question.py``)."""
+    return _or_null(_general(_after(_before(_strip(text), "\n").str.to_lowercase(), "answer is")))
+
+
+@extractor
+def strategyqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first "yes" or "no", also inside a word, behind "answer is " (``datasets/strategyqa.py``)."""
+    return _after(_before(text, "\n\n"), "answer is ").str.to_lowercase().str.extract(r"(yes|no)", 1)
+
+
+@extractor
+def bbh_mcq(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the first capital in brackets, else the first, behind "answer is ", else all of it (``datasets/bbh.py``)."""
+    parts = text.str.split("answer is ")
+    answer = pl.coalesce(_strip(parts.list.get(1, null_on_oob=True)), text)
+    return _or_null(pl.coalesce(answer.str.extract(r"\(([A-Z])\)*", 1), answer.str.extract(r"([A-Z])", 1), answer))
+
+
+@extractor
+def bbh_freeform(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the line behind the last "answer is", its bold part, "Yes" or "True" alone (``datasets/bbh.py``)."""
+    line = text.str.replace(rf"(?is)^.*answer is{_SPACE}*:?{_SPACE}*", "").str.extract(r"^([^\n]*)", 1)
+    answer = _strip(_strip(line).str.replace(r"\.$", ""))
+    answer = _strip(answer.str.replace(r"(?s)^.*?\*\*(.*?)\*\*.*$", "${1}"))
+    verdict = answer.str.extract(r"(?i)^(yes|no|true|false)(?:[^\p{L}\p{N}_]|$)", 1)
+    verdict = verdict.str.slice(0, 1).str.to_uppercase() + verdict.str.slice(1).str.to_lowercase()
+    digits = answer.str.contains(rf"\d{_SPACE}*,{_SPACE}*\d")
+    bare = pl.when(digits).then(answer).otherwise(answer.str.replace_all(rf"{_SPACE}*,{_SPACE}*", " "))
+    return _or_null(pl.coalesce(verdict, _strip(bare.str.replace_all(rf"{_SPACE}+", " "))))
+
+
+@extractor
 def match_answer(text: pl.Expr, choices: Sequence[str], *, pattern: str) -> pl.Expr:
     """Return group 1 of the first match of ``pattern`` (``match_answer_pattern``).
 
@@ -40,5 +146,22 @@ def match_answer(text: pl.Expr, choices: Sequence[str], *, pattern: str) -> pl.E
     """
     if not isinstance(pattern, str) or not _has_group(pattern):
         raise RecipeError(f"match_answer: the pattern {pattern!r} must be a text with one group (...): the answer")
-    answer = text.str.extract(pattern, 1)
-    return pl.when(answer != "").then(answer)
+    return _or_null(text.str.extract(pattern, 1))
+
+
+def _general(text: pl.Expr) -> pl.Expr:
+    """Do as ``general_postprocess``; Python's word characters are letters, numbers of all kinds and "_".
+
+    Two spaces between words, so that each article has its own on both sides.
+    """
+    bare = text.str.extract(r"^([^\n.,]*)", 1).str.replace_all(r"[^\p{L}\p{N}_\s\x1c-\x1f]", "")
+    spaced = pl.format(" {} ", bare.str.replace_all(rf"{_SPACE}+", "  "))
+    return spaced.str.replace_all(" (?i:a|an|the) ", " ").str.replace_all(" +", " ").str.strip_chars(" ")
+
+
+def _letters(options: object, choices: Sequence[str], name: str) -> str:
+    """Return the letters to look for: the option, else the task's choices."""
+    letters = options or "".join(choices)
+    if not isinstance(letters, str) or not re.fullmatch("[A-Za-z]+", letters):
+        raise RecipeError(f"extractor {name!r} needs its letters, such as options: ABCD; got {letters!r}")
+    return letters
