@@ -71,7 +71,8 @@ class RowReader:
 
     def _evaluate_where(self, subset: str | None, index: int, row: Row) -> bool:
         assert self._where is not None
-        return bool(self._evaluate(f"row {item_id(subset, index)}", self._where, {**row, "row": row}))
+        seen = {**row, "row": row} | ({"subset": subset} if subset else {})
+        return bool(self._evaluate(f"row {item_id(subset, index)}", self._where, seen))
 
     def values(self, subset: str | None, index: int, row: Row) -> Row:
         """Return the row's columns, its subset's fields and the task's fields; later ones may use earlier ones."""

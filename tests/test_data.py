@@ -332,6 +332,15 @@ def test_each_gives_an_item_a_question_and_where_leaves_out(ocli: Ocli, write: W
     assert {json.loads(line)["messages"][-1]["content"] for line in replies} == {"a b 0?", "a b 1?"}
 
 
+def test_where_tells_the_subsets_of_one_file_apart(ocli: Ocli, write: Write) -> None:
+    task = EACH_TASK.replace("answer != '-'", "question == subset").replace("data:", "data:\n  subsets: ['0?', '1?']")
+    write("t.yaml", task)
+    write("test.json", passages(["no"], ["yes", "no"]))
+    done = ocli("infer", "-m", "echo:oracle", "-t", "t.yaml")
+    assert done.rc == 0, done.err
+    assert list(pl.read_parquet(done.run / "items/echo_oracle/t.parquet")["id"]) == ["0?/0", "0?/1", "1?/2"]
+
+
 def test_each_and_where_refuse_what_they_cannot_read(ocli: Ocli, write: Write) -> None:
     write("t.yaml", EACH_TASK)
     write("test.json", passages(["-"], ["-"]))
