@@ -131,7 +131,11 @@ class Engine:
             self.concurrency = 2 * config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
         self._encoder = Encoder(tokenizer, spec.chat, self.path, int(model.max_model_len))
         # vLLM's second model runner (CUDA only) computes the scores of just the rows and ids that are asked.
-        self._scores_by_id = bool(getattr(config, "use_v2_model_runner", False))
+        has = "prompt_logprob_token_ids" in inspect.signature(self._sampling_class).parameters
+        runs = getattr(config, "use_v2_model_runner", False) and not getattr(
+            config.cache_config, "kv_sharing_fast_prefill", False
+        )
+        self._scores_by_id = bool(has and runs)
         self.chat = self._encoder.chat
         self._suggestion = Suggestion(dict(model.try_get_generation_config()), spec.generation_config, SUGGESTIBLE)
         args = chosen(spec.args, REPLY_ARGS)
@@ -240,12 +244,15 @@ class Engine:
 
 def _tail(final: Any, tail: Sequence[int], by_id: bool) -> list[Value]:
     """Read the values of a prompt's last ids; rows of what the cache held come before them, or are not there at all."""
-    if by_id:
-        return [(float(row[0]), None) for row in final.prompt_token_id_logprobs]
     if not tail:
         return []
-    rows = [row[token] for row, token in zip(final.prompt_logprobs[-len(tail) :], tail, strict=True)]
-    return [(row.logprob, row.rank == 1) for row in rows]
+    rows = final.prompt_token_id_logprobs if by_id else final.prompt_logprobs
+    if rows is None or len(rows) < len(tail):  # vLLM gives none to a request that it had to put back
+        raise UnaskableError("vLLM gave no log-probabilities for the end of the prompt; -r asks again")
+    if by_id:
+        return [(float(row[0]), None) for row in rows]
+    values = [row[token] for row, token in zip(rows[-len(tail) :], tail, strict=True)]
+    return [(value.logprob, value.rank == 1) for value in values]
 
 
 def _one_line(error: BaseException) -> str:
