@@ -20,9 +20,21 @@ def accuracy(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
 
 
 @metric
-def exact_match(answer: pl.Expr, target: pl.Expr, *, ignore_case: bool = True, ignore_punctuation: bool = True) -> pl.Expr:
-    """1 where answer and target are the same text once white space and full-width forms are normalised."""
+def exact_match(
+    answer: pl.Expr,
+    target: pl.Expr,
+    *,
+    ignore_case: bool = True,
+    ignore_punctuation: bool = True,
+    ignore_articles: bool = False,
+) -> pl.Expr:
+    """1 where answer and target are the same text once white space and full-width forms are normalised.
+
+    ``ignore_articles`` leaves out "a", "an" and "the", as SQuAD and TriviaQA do.
+    """
     given, wanted = (_normal(text, ignore_case, ignore_punctuation) for text in (answer, target))
+    if ignore_articles:
+        given, wanted = _without_articles(given), _without_articles(wanted)
     return _score(answer, given == wanted)
 
 
@@ -42,6 +54,11 @@ def _normal(text: pl.Expr, ignore_case: bool, ignore_punctuation: bool) -> pl.Ex
     bare = _one_space(plain.str.replace_all(_NUMBER_OR_PUNCTUATION, "${1}"))
     # A text of nothing but punctuation keeps it: else every such text would equal every other.
     return pl.when(bare == "").then(plain).otherwise(bare)
+
+
+def _without_articles(text: pl.Expr) -> pl.Expr:
+    bare = _one_space(text.str.replace_all(r"(?i)\b(?:an?|the)\b", " "))
+    return pl.when(bare == "").then(text).otherwise(bare)  # the band The The keeps its name
 
 
 def _spaced(text: pl.Expr) -> pl.Expr:
