@@ -46,7 +46,7 @@ def label(case: Case) -> str:
     return f"{case['extractor']}-{(case['reply'] or '')[-40:]}"
 
 
-TABLE = [case for name in ("choice", "extract", "number", "opencompass") for case in table(f"{name}.json")]
+TABLE = [case for name in ("choice", "extract", "number", "opencompass", "yes_no") for case in table(f"{name}.json")]
 ANSWERS = answers(TABLE)
 
 
@@ -182,3 +182,9 @@ def test_number_reads_every_surface_form(form: str) -> None:
 def test_twin_of_options_needs_letters(name: str) -> None:
     with pytest.raises(RecipeError, match="needs its letters"):
         extractor.get(name, {})(pl.col("reply"), ())
+
+
+@pytest.mark.parametrize(("words", "choices"), [("ab", ()), (["a"], ()), (["a", 1], ()), (None, ("A",)), (None, ("A", "B", "C"))])
+def test_yes_no_needs_two_words(words: object, choices: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="two"):
+        extractor.get("yes_no", {})(pl.col("reply"), choices, words=words)

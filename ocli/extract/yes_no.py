@@ -1,0 +1,103 @@
+"""Read a yes-or-no reply (yes, true, correct, 是, 对, 正确; no, false, wrong, 否, 不是, 错误) in the task's own words.
+
+Rules, in order: the last verdict behind a phrase ("the answer is", "答案是"); a verdict that ends the reply; one that opens it;
+the verdicts of its sentences ("the statement is false", "说法不正确") where they all agree. Else null. The cases are in
+``tests/cases/yes_no.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ocli.errors import RecipeError
+from ocli.extract.thoughts import strip_thoughts
+from ocli.registry import extractor
+
+_SPELLINGS = {
+    **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
+    **dict.fromkeys(["**", "__", "`", "$", "\\text{", "\\textbf{", "\\(", "\\)", "\\[", "\\]", "\u200b"], ""),
+    **dict.fromkeys(["。", "！", "？", "；"], ". "),
+    **dict.fromkeys(["、", "\r", "“", "”", "【", "】", "「", "」", "\u3000", "\xa0"], " "),
+    **{"\\boxed": "□", "’": "'"},
+}
+# "⊕" and "⊖" stand for a verdict that needs no phrase around it.
+_QUESTIONS = (
+    r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b"
+    r"|\bno (?:one|idea|doubt|matter|longer|more|such)\b"
+    r"|是否(?:正确|成立|属实)?|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
+)
+_BE = r"(?:\b(?:is|are|was|were|be|it's|that's|seems|as)|\b(?:is|are|was|were|does|do)(?:n't| not))"
+_ADVERB = r"(?: (?:also|indeed|actually|clearly|definitely|generally|completely|entirely|partly|probably|likely|therefore|thus))*"
+_BACK_TO_YES = (
+    rf"(?:\b(?:not|never)|n't){_ADVERB} (?:false|incorrect|wrong|untrue|inaccurate)\b"
+    r"|没有?错误?|没有?问题|不错|无误|(?:不是|并非)(?:错误?|假)的?"
+)
+_NO = (
+    rf"(?:\b(?:not|never)|n't){_ADVERB} (?:true|correct|right|accurate|the case)\b"
+    rf"|{_BE}{_ADVERB} (?:false|incorrect|wrong|untrue|inaccurate)\b"
+    r"|(?:不是?|并?非|不太|不完全)(?:正确|对|准确|属实|成立|真)的?|错误|有误|[×✗✘❌]"
+)
+_YES = rf"\byes\b|{_BE}{_ADVERB} (?:true|correct|right|accurate)\b|正确|属实|成立|[√✓✔✅]"
+_WORD = r"\b(?:true|correct|right|yeah|yep|no|nope|not|false|incorrect|wrong|untrue)"
+_CHARACTER = r"(?:不(?:是|能|会|可以|可能|行|对)?|没有|否|错|对|是|可以|能|会)"
+_END = r"(?:[的吧啊呀了]?(?:[^\p{L}\p{N}]|$))"
+_WORD_END = r"(?:[^a-z \p{N}-]|$| (?:it|they|he|she|this|that|because|since|as|you|we|i|there|-)\b)"
+_FILL = (
+    r"(?:[\s:*\"'(){}\[\]=,]|\b(?:is|was|be|would|should|must|therefore|thus|clearly|probably|likely|definitely|that|so"
+    r"|to|the|this|your|my|question)\b|应该?|当然|[是为的就]|到|最终)*"
+)
+_CUE = rf"(?:\banswer|\bverdict|\bconclusion|答案|结论|判断|回答|说法|观点|命题|□){_FILL}([⊕⊖]|{_WORD}\b|{_CHARACTER}){_END}"
+_ENDING = rf"(?:[.!?;:,\n]|\b(?:so|thus|hence|therefore)\b|所以|因此|故)[\s,\"'(]*([⊕⊖]|{_WORD}\b|{_CHARACTER})的?[\s.!\"')}}]*$"
+_OPENING = rf"^[\s\"'(#>-]*(?:([⊕⊖])|({_WORD}){_WORD_END}|({_CHARACTER}){_END})"
+_IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错)$"
+_AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对的?|正确|真|能|会|可以)$"
+
+
+@extractor
+def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None = None) -> pl.Expr:
+    """Return the reply's verdict as the first of ``words`` (yes) or the second (no).
+
+    Default: the task's two choices, in whichever order they stand; "yes" and "no" where the task names none.
+    """
+    positive, negative = _pair(words, choices)
+    reply = pl.struct(_marked(text).alias("reply"))
+    field = pl.field("reply").str
+    marks = field.extract_all("[⊕⊖]").list.unique()
+    found = pl.coalesce(
+        field.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1),
+        field.extract(_ascii(_ENDING), 1),
+        *(field.extract(_ascii(_OPENING), group) for group in (1, 2, 3)),
+        pl.when(marks.list.len() == 1).then(marks.list.first()),
+    )
+    verdict = reply.struct.with_fields(found.alias("reply")).struct.field("reply")
+    return pl.when(verdict.str.contains(_IS_NO)).then(pl.lit(negative)).when(verdict.is_not_null()).then(pl.lit(positive))
+
+
+def _marked(text: pl.Expr) -> pl.Expr:
+    """Bring spellings together and mark the plain verdicts; "true or false" and "是否" are none."""
+    reply = strip_thoughts(text).str.replace_many(_SPELLINGS, leftmost=True).str.to_lowercase()
+    for pattern, mark in ((_QUESTIONS, " "), (_BACK_TO_YES, "⊕"), (_NO, "⊖"), (_YES, "⊕")):
+        reply = reply.str.replace_all(_ascii(pattern), mark)
+    return reply
+
+
+def _ascii(pattern: str) -> str:
+    r"""Make \b an ASCII word boundary: there is one between 是 and "yes"."""
+    return pattern.replace(r"\b", r"(?-u:\b)")
+
+
+def _pair(words: Sequence[str] | None, choices: Sequence[str]) -> tuple[str, str]:
+    """Return the task's words for yes and no."""
+    if words is not None:
+        if isinstance(words, str) or len(words) != 2 or not all(isinstance(word, str) for word in words):
+            raise RecipeError(f"yes_no: words are two texts, the one for yes first, got {words!r}")
+        return words[0], words[1]
+    if not choices:
+        return "yes", "no"
+    if len(choices) != 2:
+        raise RecipeError(f"extractor 'yes_no' needs two choices or the option words, got {list(choices)}")
+    first, second = choices
+    swap = pl.Series([first, second]).str.strip_chars().str.contains(_AFFIRMATIVE).to_list() == [False, True]
+    return (second, first) if swap else (first, second)
