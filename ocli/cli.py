@@ -168,6 +168,36 @@ def report(
     raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
 
 
+@app.command()
+def check(
+    recipes: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="RECIPE...", help="Recipes whose tasks are checked.", show_default=False),
+    ] = None,
+    task: Tasks = [],  # noqa: B006
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    debug: Debug = False,
+) -> None:
+    """Prove tasks without a model: schema, data, prompts, right answers and silence. Names none: the whole catalog."""
+    from ocli.catalog import entries, load_recipe
+    from ocli.stages.check import check as check_tasks
+
+    settings = {key: value for key, value in (("data_dir", data_dir), ("offline", offline or None)) if value is not None}
+    loaded = [load_recipe(recipe, [], task, settings) for recipe in recipes or []]
+    named = bool(loaded or task)
+    if not loaded:
+        everything = [entry.name for entry in entries("tasks") if not entry.name.startswith("custom_")]
+        loaded = [load_recipe(None, ["echo"], task or everything, settings)]
+    bad = 0
+    for recipe in loaded:
+        for verdict in check_tasks(recipe):
+            print(f"{verdict.word:<8} {verdict.task}: {verdict.text}", flush=True)
+            # Nobody has all the data: what is not there is wrong only where it was asked for.
+            bad += verdict.word == "wrong" or (named and verdict.word == "no data")
+    raise typer.Exit(INCOMPLETE if bad else OK)
+
+
 @app.command(name="list")
 def list_(
     words: Annotated[Optional[list[str]], typer.Argument(help="Every word must match.", show_default=False)] = None,

@@ -3,7 +3,8 @@
     OcliError                  printed in one line, exit code 2
     ├── RecipeError            a recipe, model, task or prompt file says something impossible
     ├── NotFoundError          a name or file that does not exist, with the nearest names
-    ├── DataError              benchmark data that is missing or malformed
+    ├── DataError              benchmark data that is malformed
+    │   └── MissingDataError   data that is not on this machine
     ├── PromptError            a template or expression that asks for what the row lacks
     ├── EngineError            a model that cannot be loaded or reached
     └── RunError               a run directory that cannot be read or written
@@ -31,6 +32,10 @@ class NotFoundError(OcliError):
 
 class DataError(OcliError):
     """Benchmark data that is missing, unreadable or malformed."""
+
+
+class MissingDataError(DataError):
+    """Data that is nowhere to be found, with the ways to get it."""
 
 
 class PromptError(OcliError):

@@ -239,15 +239,15 @@ class RunningScore:
             if fresh:
                 plan, known = self._plans[name], self._items[name]
                 items = items_frame(replace(plan, items=[known[item_id] for item_id, _ in fresh]))
-                scores = score_replies(items, _replies_frame(fresh, plan.spec), plan.spec)["score"]
+                scores = score_replies(items, replies_frame(fresh, plan.spec), plan.spec)["score"]
                 self._sum += float(scores.sum())
                 self._count += scores.len()
                 fresh.clear()
         return 100 * self._sum / self._count if self._count else None
 
 
-def _replies_frame(replies: Sequence[tuple[str, Reply]], task: TaskSpec) -> pl.DataFrame:
-    """Return good replies as ``read_replies`` would read them."""
+def replies_frame(replies: Sequence[tuple[str, Reply]], task: TaskSpec) -> pl.DataFrame:
+    """Return good replies, each with its item's id, as ``read_replies`` would read them."""
     columns = {"id": [item for item, _ in replies], "text": [reply.text for _, reply in replies], "key": "", "sample": 0}
     if task.mode != "generate":
         columns["choices"] = [[scored.line() for scored in reply.choices or ()] for _, reply in replies]

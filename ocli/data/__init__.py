@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
-from ocli.errors import DataError
+from ocli.errors import DataError, MissingDataError
 from ocli.rows import parse_rows, parse_values
 from ocli.task import DataSpec, TaskSpec
 from ocli.types import Row
@@ -76,7 +76,7 @@ def _read(
             if found:
                 raise DataError(f"{found[0][0]}: holds no rows")
             looked.append(source.describe(_fill(pattern, names)))
-    raise DataError(_not_found(task, spec, split, subset, looked))
+    raise MissingDataError(_not_found(task, spec, split, subset, looked))
 
 
 def _join_columns(

@@ -25,6 +25,7 @@ class Engine:
 
     def __init__(self, spec: ModelSpec) -> None:
         refuse_unknown(spec.args, ["delay", "fail_every"], "echo")
+        self.spec = spec
         self.says = spec.path
         self.chat = spec.chat is not False
         self.delay = float(number(spec.args, "delay", 0, whole=False))

@@ -1,0 +1,81 @@
+"""Prove tasks without an engine: schema, data and prompts, that the right answers score 1 and that silence scores nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ocli.engines.echo import Engine
+from ocli.errors import MissingDataError, OcliError
+from ocli.plan import TaskPlan, plan_task
+from ocli.recipe import ModelSpec, Recipe
+from ocli.scoring import check_rules, find_rules, items_frame, replies_frame, score_replies
+from ocli.task import SamplingSpec
+from ocli.types import Reply
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of a task: ``ok``, ``no data``, or ``wrong`` with the reason."""
+
+    task: str
+    word: str
+    text: str
+
+
+def check(recipe: Recipe) -> Iterator[Verdict]:
+    """Yield a verdict for each task of a recipe, as soon as it is found."""
+    for name, spec in recipe.tasks.items():
+        try:
+            find_rules(spec)
+            plan = plan_task(name, spec, recipe)
+        except OcliError as error:
+            text = str(error).removeprefix(f"{name}: ")
+            yield Verdict(name, "no data" if isinstance(error, MissingDataError) else "wrong", text)
+            continue
+        problem = _problem(plan)
+        yield Verdict(name, "wrong" if problem else "ok", problem or _described(plan))
+
+
+def _described(plan: TaskPlan) -> str:
+    subsets = len(plan.shots)
+    words = [f"{len(plan.items)} items", f"{subsets} subsets" if subsets > 1 else "", f"{plan.spec.fewshot.count} shots"]
+    return ", ".join(word for word in (*words, *dict.fromkeys(plan.origin.values())) if word)
+
+
+def _problem(plan: TaskPlan) -> str | None:
+    """Ask the echo engine for right answers and for silence; return what is wrong with their scores."""
+    try:
+        check_rules(plan)
+        if plan.spec.mode == "perplexity":
+            return None  # there is no right answer: that every text is written is known from planning
+        items = items_frame(plan)
+        replies = asyncio.run(_asked(plan, ("oracle", "silent")))
+        right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
+    except OcliError as error:
+        return str(error)
+    missed = right.filter((pl.col("score") != 1) | (pl.col("status") != "ok"))
+    if not missed.is_empty():
+        row = missed.row(0, named=True)
+        return (
+            f"the right answer scores {row['score']:g} on {missed.height} of {right.height} items; the first is {row['id']}, "
+            f"where {row['answer']!r} is read and {row['target']!r} is right"
+        )
+    loud = silent.filter((pl.col("score") != 0) | (pl.col("status") != "unanswered"))
+    if not loud.is_empty():
+        row = loud.row(0, named=True)
+        return f"silence scores {row['score']:g} on item {row['id']} ({row['status']}); it must score 0 and be unanswered"
+    return None
+
+
+async def _asked(plan: TaskPlan, saying: Sequence[str]) -> list[list[tuple[str, Reply]]]:
+    """Return what the echo engine replies to every item, for each of the things that it can say."""
+    engines = [Engine(ModelSpec(engine="echo", path=says)) for says in saying]
+    replies: list[list[tuple[str, Reply]]] = [[] for _ in engines]
+    for request in plan.requests(engines[0].spec, engines[0].chat, SamplingSpec()):
+        for engine, told in zip(engines, replies, strict=True):
+            told.append((request.id, await (engine.loglikelihood(request) if request.choices else engine.generate(request))))
+    return replies
