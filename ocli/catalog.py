@@ -314,7 +314,9 @@ def search(words: list[str], kinds: list[Kind]) -> list[Entry]:
     found = []
     for kind in kinds:
         for entry in entries(kind):
-            about = " ".join(str(entry.data.get(key, "")) for key in ("description", "capability", "engine", "path"))
+            # A task's folder is its capability, also where the file leaves that to the one it extends.
+            said = [str(entry.data.get(key, "")) for key in ("description", "capability", "engine", "path")]
+            about = " ".join([*said, entry.path.parent.name])
             haystack = f"{entry.name} {about}".lower()
             if all(word.lower() in haystack for word in words):
                 found.append(entry)
