@@ -46,7 +46,9 @@ def label(case: Case) -> str:
     return f"{case['extractor']}-{(case['reply'] or '')[-40:]}"
 
 
-TABLE = [case for name in ("choice", "extract", "number", "opencompass", "yes_no") for case in table(f"{name}.json")]
+TABLE = [
+    case for name in ("choice", "extract", "number", "opencompass", "yes_no", "option_set") for case in table(f"{name}.json")
+]
 ANSWERS = answers(TABLE)
 
 

@@ -1,0 +1,87 @@
+"""Read the letters of a reply to a question with several right options: "AC", "A、C" and "A and C" are all "AC".
+
+The rules and their patterns are those of ``choice``; what differs is that a phrase may name several letters, that the options
+called right are put together, and that "A or C" is no answer. The cases are in ``tests/cases/option_set.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ocli.extract.choice import (
+    _BOXED,
+    _CUE,
+    _MARKED,
+    _OPENING,
+    _SPELLINGS,
+    _VERDICT,
+    Rule,
+    _build,
+    _clean,
+    _first,
+    _last,
+    _letters,
+    _normal,
+    _only_if_brief,
+    _open_replies,
+    _strip,
+)
+from ocli.registry import extractor
+
+_SEPARATOR = r"[ \n,、/;&+.()]*(?:\b(?:and|AND)\b|和|与|及|以及)?[ \n,、/;(]*"
+_BARE = rf"^[ \n(\[\"'#>-]*(<L>(?:{_SEPARATOR}<L>)*)[ \n.。)\]\"'!]*$"
+_LINES = r"^(?:[ (>-]*<L>[.、:)] *(?:[^\n<IN>(),、 ]|[<IN>][a-z])[^\n]*\n*)+$"
+_LINE = r"(?m)^[ (>-]*<L>[.、:)]"
+_APART = r"\b([<IN>]+)(?: +| *[;+] *)([<IN>]+)\b"
+_TEXT_AND = r" *\b(and|or)\b *\} *"  # what is left of LaTeX's \text{ and }
+_CALLED = r"\b([<IN>])[)\"']* ?选项"
+
+
+@extractor
+def option_set(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the letters the reply settles on, sorted and written together ("ACD")."""
+    letters = _letters(choices)
+    plain = _strip(text, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
+    state = pl.struct(text.alias("reply"), _listed(plain, letters).alias("found"))
+    for step in (_strip, _normal, _joined, _clean):
+        state = state.struct.with_fields(step(_open_replies(), letters).alias("reply"))
+    rules: list[tuple[Rule, str]] = [
+        (_first, _BARE),
+        (_first, _MARKED),
+        (_last, _BOXED),
+        (_last, _CUE),
+        (_all, _VERDICT),
+        (_first, _OPENING),
+        (_only_if_brief, "<S>"),
+    ]
+    for rule, pattern in rules:
+        found = rule(_open_replies(), _build(pattern, letters), letters)
+        state = state.struct.with_fields(pl.coalesce(pl.field("found"), found).alias("found"))
+    # Inside the struct, as a mention of the state would work all of it out again.
+    found = pl.when(~pl.field("found").str.contains(r"\b(?i:or)\b|或")).then(pl.field("found"))
+    named = found.str.to_uppercase().str.replace_all("AND", "").str.extract_all(_build("<L>", letters))
+    answer = named.list.unique().list.sort().list.join("")
+    return state.struct.with_fields(answer.alias("found")).struct.field("found").replace({"": None})
+
+
+def _listed(reply: pl.Expr, letters: str) -> pl.Expr:
+    """Return the letters of a reply that lists options with their texts, a line each; a list of all of them is an echo."""
+    listed = pl.when(reply.str.contains(_build(_LINES, letters))).then(reply)
+    found = listed.str.extract_all(_build(_LINE, letters)).list.join("").str.extract_all(_build("<L>", letters)).list.unique()
+    return pl.when(found.list.len().is_between(1, len(letters) - 1)).then(found.list.join(""))
+
+
+def _joined(reply: pl.Expr, letters: str) -> pl.Expr:
+    """Write letters together that only spaces, semicolons or plus signs part (each pass joins pairs); "A选项" becomes "A"."""
+    reply = reply.str.replace_all(_build(_TEXT_AND, letters), " ${1} ").str.replace_all(_build(_CALLED, letters), "${1}")
+    for _ in range(3):
+        reply = reply.str.replace_all(_build(_APART, letters), "${1}${2}")
+    return reply
+
+
+def _all(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
+    """Return the letters of all matches together."""
+    named = reply.str.extract_all(pattern).list.join(" ").str.extract_all(_build("<S>", letters)).list.join(" ")
+    return pl.when(named != "").then(named)
