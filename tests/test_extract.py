@@ -47,7 +47,9 @@ def label(case: Case) -> str:
 
 
 TABLE = [
-    case for name in ("choice", "extract", "number", "opencompass", "yes_no", "option_set") for case in table(f"{name}.json")
+    case
+    for name in ("choice", "extract", "number", "opencompass", "yes_no", "option_set", "boxed")
+    for case in table(f"{name}.json")
 ]
 ANSWERS = answers(TABLE)
 

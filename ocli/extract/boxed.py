@@ -1,0 +1,34 @@
+r"""Read what stands in the last ``\boxed{...}`` of a reply, as math-tuned models write their answer.
+
+Rust's regex has no recursion: braces are followed eight deep, escaped ones (``\{``) are plain characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ocli.extract.thoughts import strip_thoughts
+from ocli.registry import extractor
+
+_DEPTH = 8
+
+
+def _balanced(depth: int) -> str:
+    """Return a pattern for text whose braces are balanced, at most ``depth`` deep."""
+    inner = rf"|\{{{_balanced(depth - 1)}\}}" if depth else ""
+    return rf"(?:[^{{}}\\]|\\(?s:.){inner})*"
+
+
+_BOXED = rf"\\(?:boxed|fbox)\s*(?:\{{({_balanced(_DEPTH)})\}}|([^\s{{}}$\\]+))"
+
+
+@extractor
+def boxed(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    r"""Return the content of the last ``\boxed{...}`` (or ``\boxed 7``), thoughts aside; of boxes in a box the innermost."""
+    last = strip_thoughts(text).str.extract_all(_BOXED).list.last()
+    for _ in range(2):
+        last = last.str.replace(rf"(?s)^\s*{_BOXED}\s*[.]?$", "${1}${2}")
+    answer = last.str.strip_chars()
+    return pl.when(answer != "").then(answer)
