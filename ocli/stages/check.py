@@ -36,7 +36,7 @@ def check(recipe: Recipe) -> Iterator[Verdict]:
             text = str(error).removeprefix(f"{name}: ")
             yield Verdict(name, "no data" if isinstance(error, MissingDataError) else "wrong", text)
             continue
-        problem = _problem(plan)
+        problem = problem_of(plan)
         yield Verdict(name, "wrong" if problem else "ok", problem or _described(plan))
 
 
@@ -46,7 +46,7 @@ def _described(plan: TaskPlan) -> str:
     return ", ".join(word for word in (*words, *dict.fromkeys(plan.origin.values())) if word)
 
 
-def _problem(plan: TaskPlan) -> str | None:
+def problem_of(plan: TaskPlan) -> str | None:
     """Ask the echo engine for right answers and for silence; return what is wrong with their scores."""
     try:
         check_rules(plan)
