@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from ocli.errors import RecipeError
+from ocli.metrics import latex
 from ocli.registry import extractor, metric
 
 Case = dict[str, Any]
@@ -32,6 +34,12 @@ def scores(cases: list[Case]) -> list[float | None]:
         for index, value in frame.filter(pl.Series(keys) == key).select("index", score=score).iter_rows():
             found[index] = value
     return found
+
+
+needs_math = pytest.mark.skipif(
+    importlib.util.find_spec("math_verify") is None, reason="needs math-verify: pip install 'ocli[math]'"
+)
+LATEX: list[Case] = json.loads((CASES / "latex.json").read_text(encoding="utf-8"))
 
 
 def label(case: Case) -> str:
@@ -73,3 +81,27 @@ def test_twin_agrees_with_opencompass_line_by_line(evaluator: str) -> None:
         theirs = output["correct"] if isinstance(output, dict) else output > 0
         # An answer of nothing is unanswered here; there it is held by, or equal to, a target such as "A".
         assert found == (theirs and answer is not None), row
+
+
+@needs_math
+def test_equal_latex_compares_formulas() -> None:
+    found = scores(LATEX)
+    assert [(case, score) for case, score in zip(LATEX, found, strict=True) if score != case["score"]] == []
+
+
+@needs_math
+def test_equal_latex_outlives_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [
+        {"metric": "equal_latex", "options": {}, "answer": rf"\frac{{3}}{{{number}}}", "target": f"3/{number}"}
+        for number in (4, 5)
+    ]
+    monkeypatch.setattr(latex, "PATIENCE", 0.0)
+    assert scores(pairs[:1]) == [0.0]
+    monkeypatch.undo()
+    assert scores(pairs[1:]) == [1.0]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("math_verify") is not None, reason="math-verify is installed")
+def test_equal_latex_says_what_is_missing() -> None:
+    with pytest.raises(RecipeError, match=r"pip install 'ocli\[math\]'"):
+        scores(LATEX)

@@ -1,0 +1,118 @@
+r"""Formulas compared by meaning (``\frac{1}{2}`` is 0.5), by Hugging Face's math-verify: ``pip install 'ocli[math]'``.
+
+math-verify stops a formula that takes it too long by a signal, which only the main thread of a process gets, and some powers
+hang it even so. It therefore runs in a child process (``python -m ocli.metrics.latex``), which answers a line with a line.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from functools import lru_cache
+
+import polars as pl
+
+from ocli.errors import RecipeError
+from ocli.registry import metric
+
+PATIENCE = 20.0
+"""Seconds a pair may take before the child is ended and the pair counts as different; math-verify's own limits come first."""
+
+
+@metric
+def equal_latex(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
+    """1 where answer and target are the same text or, to math-verify, the same formula, number, set, tuple or interval."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise RecipeError("metric 'equal_latex' needs math-verify: pip install 'ocli[math]'")
+    both = pl.struct(answer.alias("given"), target.alias("wanted"))
+    return both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
+
+
+def _score_rows(rows: pl.Series) -> pl.Series:
+    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
+    return pl.Series([_same(given, wanted) for given, wanted in pairs], dtype=pl.Float64)
+
+
+def _same(given: str | None, wanted: str | None) -> float:
+    if given is None or wanted is None:
+        return 0.0
+    return float(given.strip() == wanted.strip() or _child.same(given, wanted))
+
+
+class _Child:
+    """The child process, started when it is first asked, and again after it was ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        atexit.register(self.close)
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019  (one child a process: the cache ends with it)
+    def same(self, given: str, wanted: str) -> bool:
+        """Ask whether the two are the same formula; a pair the child does not survive is not."""
+        with self._lock:
+            process = self._process = self._process or _start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            timer = threading.Timer(PATIENCE, process.kill)
+            timer.start()
+            try:
+                process.stdin.write(json.dumps([given, wanted]) + "\n")
+                process.stdin.flush()
+                reply = process.stdout.readline()
+            except OSError:
+                reply = ""
+            finally:
+                timer.cancel()
+            if not reply:
+                self.close()
+            return reply == "same\n"
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            with suppress(OSError):
+                self._process.communicate()
+            self._process = None
+
+
+def _start() -> subprocess.Popen[str]:
+    """Start a child and wait until it is ready; raise RecipeError where math-verify cannot be loaded."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "ocli.metrics.latex"]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        process.communicate()
+        raise RecipeError("metric 'equal_latex': math-verify does not load; try: python -c 'import math_verify'")
+    return process
+
+
+_child = _Child()
+
+
+def _serve() -> None:
+    """Answer each pair on standard input until it ends."""
+    library = importlib.import_module("math_verify")
+    print("ready", flush=True)  # noqa: T201  (the parent reads it)
+    for line in sys.stdin:
+        given, wanted = (library.parse(_as_formula(text)) for text in json.loads(line))
+        same = bool(given) and bool(wanted) and library.verify(wanted, given)
+        print("same" if same else "different", flush=True)  # noqa: T201
+
+
+def _as_formula(text: str) -> str:
+    r"""Return a bare text as a formula in dollars, which math-verify looks for first; ``\$`` is money and none of them."""
+    text = text.replace("\\$", "").replace("\\!", "")
+    return text if "$" in text or "\\boxed" in text or "\\(" in text or "\\[" in text else f"${text}$"
+
+
+if __name__ == "__main__":
+    _serve()
