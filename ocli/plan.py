@@ -85,10 +85,8 @@ class _Rendering:
         else:
             choices = self._choices(item, shots)
             oracle = choices[item.right].text if item.right is not None else ""
-            asked = json.dumps(
-                [spec.mode, is_whole(spec), is_single(spec), is_greedy(spec), spec.window, *map(asdict, choices)],
-                ensure_ascii=False,
-            )
+            needs = [spec.mode, is_whole(spec), is_single(spec), is_greedy(spec), spec.window]
+            asked = json.dumps([*needs, *_told(choices)], ensure_ascii=False)
         return Request(
             self.model_part + _sha(asked)[:24], plan.name, item.id, item.subset, 0, self.settings,
             messages=context if isinstance(context, tuple) else None,
@@ -196,6 +194,14 @@ def version(spec: TaskSpec, digest: str) -> str:
 def _sha(text: str) -> str:
     # Half a surrogate pair can stand in JSON data, and must not stop a run.
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _told(choices: Sequence[Choice]) -> Iterator[list[Any]]:
+    """Yield what is asked of each choice; a context that is the one before is not repeated."""
+    before: Context | None = None
+    for choice in choices:
+        yield [None if choice.context is before else choice.context, choice.text, choice.baseline]
+        before = choice.context
 
 
 def _dump(context: Context) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 Role = Literal["system", "user", "assistant"]
@@ -93,6 +93,10 @@ class Likelihood:
     logprob: float | None
     tokens: int
 
+    def line(self) -> dict[str, Any]:
+        """Return it as a prediction line has it."""
+        return {"logprob": self.logprob, "tokens": self.tokens}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -111,9 +115,10 @@ class Scored:
 
     def line(self) -> dict[str, Any]:
         """Return the choice as a prediction line has it; what was not asked is left out."""
-        line = {"text": self.text, **asdict(self.own), "bytes": len(self.text.encode("utf-8", "replace")), "greedy": self.greedy}
+        size = len(self.text.encode("utf-8", "replace"))
+        line = {"text": self.text, **self.own.line(), "bytes": size, "greedy": self.greedy}
         further = {"context": self.context, "baseline": self.baseline}
-        return line | {name: asdict(value) for name, value in further.items() if value is not None}
+        return line | {name: value.line() for name, value in further.items() if value is not None}
 
 
 @dataclass(frozen=True)
