@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -183,15 +184,17 @@ def check(
     from ocli.catalog import entries, load_recipe
     from ocli.stages.check import check as check_tasks
 
-    settings = {key: value for key, value in (("data_dir", data_dir), ("offline", offline or None)) if value is not None}
-    loaded = [load_recipe(recipe, [], task, settings) for recipe in recipes or []]
-    named = bool(loaded or task)
-    if not loaded:
-        everything = [entry.name for entry in entries("tasks") if not entry.name.startswith("custom_")]
-        loaded = [load_recipe(None, ["echo"], task or everything, settings)]
+    settings: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
+    # Each by itself, so that one that cannot be read leaves the others their verdicts.
+    loads = {recipe: partial(load_recipe, recipe, [], task, settings) for recipe in recipes or []}
+    everything = [entry.name for entry in entries("tasks") if not entry.name.startswith("custom_")]
+    named = bool(recipes or task)
+    loads |= {
+        name: partial(load_recipe, None, ["echo"], [name], settings) for name in (task if named else everything) if not recipes
+    }
     bad = 0
-    for recipe in loaded:
-        for verdict in check_tasks(recipe):
+    for name, load in loads.items():
+        for verdict in check_tasks(name, load):
             print(f"{verdict.word:<8} {verdict.task}: {verdict.text}", flush=True)
             # Nobody has all the data: what is not there is wrong only where it was asked for.
             bad += verdict.word == "wrong" or (named and verdict.word == "no data")

@@ -3,7 +3,7 @@
 outputs/<recipe>/<timestamp>/
   configs/recipe.yaml                 the resolved recipe, versions, and what was decided while starting
   logs/infer.log  score.log
-  items/<model>/<task>.parquet        what was asked: id, subset, groups, choices, the right answers (so that scoring needs no data)
+  items/<model>/<task>.parquet        what was asked and what is right (so that scoring needs no data)
   predictions/<model>/<task>.jsonl    one line a reply, appended as it arrives
   results/<model>/<task>.parquet      one row an item
   summary/summary.{txt,csv,md,json}   the table that was printed

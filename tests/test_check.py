@@ -68,3 +68,12 @@ def test_real_data_that_is_there_and_that_is_not(ocli: Ocli, shared_data: Path) 
     ]
     assert "1346 items, 52 subsets, 5 shots" in done.out
     assert done.rc == 1
+
+
+def test_task_that_cannot_be_read_leaves_the_others_their_verdicts(ocli: Ocli, write: Write) -> None:
+    mine(write, task=TASK.replace("prompt:", "promt:"))
+    done = ocli("check", "-t", "mine", "-t", "quickstart")
+    assert done.rc == 1
+    assert "wrong    mine: " in done.out
+    assert "unknown key 'promt'; did you mean 'prompt'" in done.out
+    assert done.out.splitlines()[1].startswith("ok       quickstart")

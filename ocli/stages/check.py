@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -26,18 +26,29 @@ class Verdict:
     text: str
 
 
-def check(recipe: Recipe) -> Iterator[Verdict]:
-    """Yield a verdict for each task of a recipe, as soon as it is found."""
-    for name, spec in recipe.tasks.items():
+def check(name: str, load: Callable[[], Recipe]) -> Iterator[Verdict]:
+    """Yield a verdict for each task of what ``load`` gives, as soon as it is found; ``name`` is what cannot be loaded at all."""
+    try:
+        recipe = load()
+    except OcliError as error:
+        yield Verdict(name, "wrong", _without(name, error))
+        return
+    for task, spec in recipe.tasks.items():
         try:
             find_rules(spec)
-            plan = plan_task(name, spec, recipe)
+            plan = plan_task(task, spec, recipe)
         except OcliError as error:
-            text = str(error).removeprefix(f"{name}: ")
-            yield Verdict(name, "no data" if isinstance(error, MissingDataError) else "wrong", text)
+            yield Verdict(
+                task, "no data" if isinstance(error, MissingDataError) else "wrong", str(error).removeprefix(f"{task}: ")
+            )
             continue
         problem = problem_of(plan)
-        yield Verdict(name, "wrong" if problem else "ok", problem or _described(plan))
+        yield Verdict(task, "wrong" if problem else "ok", problem or _described(plan))
+
+
+def _without(task: str, error: OcliError) -> str:
+    """Return an error's words in one line, without the task's name, which stands before them already."""
+    return " | ".join(str(error).removeprefix(f"{task}: ").splitlines())
 
 
 def _described(plan: TaskPlan) -> str:
@@ -56,7 +67,7 @@ def problem_of(plan: TaskPlan) -> str | None:
         replies = asyncio.run(_asked(plan, ("oracle", "silent")))
         right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
     except OcliError as error:
-        return str(error)
+        return _without(plan.name, error)
     missed = right.filter((pl.col("score") != 1) | (pl.col("status") != "ok"))
     if not missed.is_empty():
         row = missed.row(0, named=True)
