@@ -7,6 +7,7 @@ words ("eighteen", "十八") are not read. The cases are in ``tests/cases/number
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import polars as pl
@@ -17,6 +18,8 @@ from ocli.registry import extractor
 # One pass brings spellings together; where two begin at the same place, the first counts.
 _SPELLINGS = {
     **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F) if code not in b"$"},
+    # Digits of other scripts (Bengali, Thai, ...), which a regular expression takes for digits too.
+    **{chr(code): str(unicodedata.decimal(chr(code))) for code in range(0x660, 0xFF10) if chr(code).isdecimal()},
     **dict.fromkeys(["-\\$", "-$", "-€", "-£", "-¥", "-￥", "−\\$", "−$", "−", "﹣"], "-"),
     **dict.fromkeys(["\\$", "$", "＄", "€", "£", "¥", "￥", "\u3000", "\xa0", "\u202f"], " "),
     **dict.fromkeys(["**", "__", "`", "\\,", "\\!", "\\;", "\\ ", "\\left", "\\right", "\u200b", "\r"], ""),
