@@ -104,6 +104,12 @@ def test_every_task_has_its_case_and_its_golden_prompt_and_no_other_has() -> Non
     assert sorted(path.stem for path in (HERE / "golden").glob("*.json")) == sorted(TASKS)
 
 
+def test_every_twin_is_a_generative_task() -> None:
+    twins = {name: spec.twin for name in TASKS for _, spec in catalog.load_tasks(name) if spec.twin}
+    assert "ceval_ppl" in twins
+    assert {load(twin).mode for twin in twins.values()} == {"generate"}
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case["items"]])
 def test_real_data_has_the_published_items_and_scores(name: str, shared_data: Path) -> None:
     task = plan(name, load(name, only=CASES[name].get("only")), shared_data)
