@@ -236,7 +236,13 @@ def _checked(command: list[str], folder: Path) -> str:
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **os.environ}
+    environment = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(ROOT),
+        **os.environ,
+    }
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
