@@ -61,13 +61,19 @@ class RowReader:
             )
         return kept
 
-    def _each(self, where: str, row: Row, column: str) -> list[Row]:
+    def _each(self, where: str, row: Row, path: str) -> list[Row]:
+        """Return a row for each question of the list ``path`` names, with the columns of all it stands in.
+
+        A dot leads on to a list in each element: ``paragraphs.qas``.
+        """
+        column, _, inner = path.partition(".")
         questions = row.get(column)
         if not isinstance(questions, list) or not all(isinstance(question, dict) for question in questions):
             raise DataError(
                 f"{self.task}: row {where}: data.each: {column!r} is no list of questions; the row has: {', '.join(row)}"
             )
-        return [{**row, **question} for question in questions]
+        rows = [{**row, **question} for question in questions]
+        return [question for row in rows for question in self._each(where, row, inner)] if inner else rows
 
     def _evaluate_where(self, subset: str | None, index: int, row: Row) -> bool:
         assert self._where is not None

@@ -134,7 +134,8 @@ class DataSpec(Strict):
 
     ``local`` patterns are tried in order below ``--data-dir`` (a directory, or a zip); a pattern that begins with ``./``
     is beside the file that says it. ``{split}`` and ``{subset}`` are filled in. ``columns`` names files with one value a line
-    for each row, ``each`` a column whose list gives one question an element, ``where`` an expression that a question must meet.
+    for each row, ``each`` a column whose list gives one question an element (``a.b``: a list within), ``where`` an
+    expression that a question must meet.
     """
 
     local: Annotated[list[str], BeforeValidator(_as_list)] = []

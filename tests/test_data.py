@@ -332,6 +332,21 @@ def test_each_gives_an_item_a_question_and_where_leaves_out(ocli: Ocli, write: W
     assert {json.loads(line)["messages"][-1]["content"] for line in replies} == {"a b 0?", "a b 1?"}
 
 
+def test_each_with_a_dot_leads_through_two_lists(ocli: Ocli, write: Write) -> None:
+    write("t.yaml", EACH_TASK.replace("each: questions", "each: parts.questions"))
+    question = {"choice": ["yes", "no"], "answer": "no"}
+    parts = [{"passage": [name], "questions": [{"question": f"{n}?", **question} for n in range(2)]} for name in "ab"]
+    write("test.json", json.dumps([{"id": 1, "parts": parts[:1]}, {"id": 2, "parts": []}, {"id": 3, "parts": parts[1:]}]))
+    done = ocli("infer", "-m", "echo:oracle", "-t", "t.yaml")
+    assert done.rc == 0, done.err
+    replies = (done.run / "predictions/echo_oracle/t.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = {reply["id"]: reply["messages"][-1]["content"] for reply in map(json.loads, replies)}
+    assert asked == {"0": "a 0?", "1": "a 1?", "2": "b 0?", "3": "b 1?"}
+    write("test.json", json.dumps([{"id": 1, "parts": [{"passage": ["a"]}]}]))
+    said = refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
+    assert "row 0: data.each: 'questions' is no list of questions; the row has: id, parts, passage" in said
+
+
 def test_where_tells_the_subsets_of_one_file_apart(ocli: Ocli, write: Write) -> None:
     task = EACH_TASK.replace("answer != '-'", "question == subset").replace("data:", "data:\n  subsets: ['0?', '1?']")
     write("t.yaml", task)
