@@ -6,6 +6,7 @@ which names there are. A prompt file holds blocks only, so that nothing stands o
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import traceback
@@ -49,6 +50,7 @@ def _environment_of(folders: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
         finalize=_not_null,
     )
     environment.filters["fromjson"] = json.loads
+    environment.filters["literal"] = literal
     environment.filters["option_letters"] = option_letters
     environment.filters["regex_replace"] = regex_replace
     return environment
@@ -59,6 +61,14 @@ def _not_null(value: Any) -> Any:
     if value is None:
         raise ValueError(_NULL)
     return value
+
+
+def literal(text: str) -> Any:
+    """Return the value that Python writes so (``"['a', 'b']"`` gives a list); it is read and not run."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"{str(text)[:60]!r} is not a Python literal") from None
 
 
 def option_letters(row: Mapping[str, Any]) -> list[str]:

@@ -49,14 +49,17 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def parse_rows(name: str, raw: bytes, header: list[str] | None = None) -> list[Row]:
-    """Parse a file's bytes; the format is told by the name's suffix (``val.csv``, ``test.jsonl.gz``, ...)."""
+def parse_rows(name: str, raw: bytes, header: list[str] | None = None, delimiter: str | None = None) -> list[Row]:
+    """Parse a file's bytes; the format is told by the name's suffix (``val.csv``, ``test.jsonl.gz``, ...).
+
+    ``delimiter`` stands between the cells of a CSV or TSV where it is not the comma or the tab that the suffix says.
+    """
     suffix, raw = _decompress(name, raw)
     if suffix == ".parquet":
         return _parquet(name, raw)
     text = _decode(name, raw)
     if suffix in (".csv", ".tsv"):
-        return _csv(name, text, "," if suffix == ".csv" else "\t", header)
+        return _csv(name, text, delimiter or ("," if suffix == ".csv" else "\t"), header)
     if suffix == ".jsonl":
         return _jsonl(name, text, header)
     if suffix == ".json":

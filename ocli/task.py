@@ -147,6 +147,7 @@ class DataSpec(Strict):
     subsets: dict[str, dict[str, Any]] = {}
     only: list[str] | None = Field(None, min_length=1)
     header: list[str] | None = None
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
     columns: dict[str, Annotated[list[str], BeforeValidator(_as_list)]] = {}
     each: str | None = None
     where: str | None = None

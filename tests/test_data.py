@@ -80,6 +80,37 @@ def test_csv_without_header_takes_the_given_columns() -> None:
     assert parse_rows("x.csv", b"1+1,2\n2+2,4\n", ["q", "a"]) == [{"q": "1+1", "a": "2"}, {"q": "2+2", "a": "4"}]
 
 
+@pytest.mark.parametrize(("name", "delimiter"), [("x.csv", "\t"), ("x.csv.gz", "\t"), ("x.tsv", "|")])
+def test_delimiter_can_be_another_than_the_suffix_says(name: str, delimiter: str) -> None:
+    raw = f'q, 1{delimiter}"a{delimiter}b\u2028"\n"""x"""{delimiter}c\n'.encode()
+    rows = parse_rows(name, gzip.compress(raw) if name.endswith(".gz") else raw, ["q", "a"], delimiter)
+    assert rows == [{"q": "q, 1", "a": f"a{delimiter}b\u2028"}, {"q": '"x"', "a": "c"}]
+
+
+DELIMITER_TASK = """
+data:
+  local: "./test.csv"
+  header: [question, answers]
+  delimiter: "\\t"
+  fields: {target: answers|literal}
+prompt: exam/custom_qa
+score: [{extract: text, metric: accuracy}]
+"""
+
+
+def test_tab_separated_csv_with_a_list_as_python_writes_it(ocli: Ocli, write: Write) -> None:
+    write("t.yaml", DELIMITER_TASK)
+    write("test.csv", "1 + 1?\t['2', \"two\"]\n")
+    done = ocli("infer", "-m", "echo:oracle", "-t", "t.yaml")
+    assert done.rc == 0, done.err
+    assert pl.read_parquet(done.run / "items/echo_oracle/t.parquet")["target"].to_list() == ["2"]
+    write("test.csv", "1 + 1?\t__import__('os')\n")
+    said = refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
+    assert "'answers|literal': ValueError: \"__import__('os')\" is not a Python literal (row 0)" in said
+    write("t.yaml", DELIMITER_TASK.replace('"\\t"', '", "'))
+    assert "delimiter" in refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
+
+
 @pytest.mark.parametrize(("name", "text"), [("x.json", '[[["a"], 1], ["b", 2]]'), ("x.jsonl", '[["a"], 1]\n["b", 2]\n')])
 def test_rows_that_are_lists_take_the_given_columns(name: str, text: str) -> None:
     assert parse_rows(name, text.encode(), ["q", "a"]) == [{"q": ["a"], "a": 1}, {"q": "b", "a": 2}]

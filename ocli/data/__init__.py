@@ -68,7 +68,7 @@ def _read(
         patterns = spec.local if isinstance(source, LocalFiles) else [spec.hub_files or ""]
         for pattern in patterns:
             found = source.find(_fill(pattern, names))
-            rows = [row for name, raw in found for row in parse_rows(name, raw(), spec.header)]
+            rows = [row for name, raw in found for row in parse_rows(name, raw(), spec.header, spec.delimiter)]
             if rows and isinstance(source, LocalFiles):
                 rows = _join_columns(f"{task}: data.columns", spec, source, names, found[0][0], rows)
             if rows:
