@@ -40,9 +40,12 @@ _CALLED = r"\b([<IN>])[)\"']* ?选项"
 
 
 @extractor
-def option_set(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
-    """Return the letters the reply settles on, sorted and written together ("ACD")."""
-    letters = _letters(choices)
+def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> pl.Expr:
+    """Return the letters the reply settles on, sorted and written together ("ACD").
+
+    ``letters`` are those on offer; default: the task's choices.
+    """
+    letters = _letters(letters or choices)
     plain = _strip(text, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
     state = pl.struct(text.alias("reply"), _listed(plain, letters).alias("found"))
     for step in (_strip, _normal, _joined, _clean):
