@@ -53,7 +53,7 @@ class TaskPlan:
         """
         settings = sampling.over(model.sampling.over(self.spec.sampling)).resolve(model.generation_config)
         model_part = _sha(json.dumps([*identity, chat], ensure_ascii=False))[:8]
-        render = _Rendering(self, model.system, chat, settings, model_part)
+        render = _Rendering(self, model.system, chat, settings, model_part, needs_of(self.spec))
         for item in self.items:
             shots = self.shots[item.subset]
             request = render.request(item, shots)
@@ -72,6 +72,7 @@ class _Rendering:
     chat: bool
     settings: Sampling
     model_part: str
+    needs: dict[str, bool]
 
     def request(self, item: Item, shots: list[Shot]) -> Request:
         """Render an item after these examples. The first 8 digits of its key are the model's, the others the question's."""
@@ -85,14 +86,12 @@ class _Rendering:
         else:
             choices = self._choices(item, shots)
             oracle = choices[item.right].text if item.right is not None else ""
-            needs = [spec.mode, is_whole(spec), is_single(spec), is_greedy(spec), spec.window]
-            asked = json.dumps([*needs, *_told(choices)], ensure_ascii=False)
+            asked = json.dumps([spec.mode, *self.needs.values(), spec.window, *_told(choices)], ensure_ascii=False)
         return Request(
             self.model_part + _sha(asked)[:24], plan.name, item.id, item.subset, 0, self.settings,
             messages=context if isinstance(context, tuple) else None,
             prompt=context if isinstance(context, str) else None,
-            choices=choices, whole=is_whole(spec), single=is_single(spec), greedy=is_greedy(spec),
-            rolling=spec.mode == "perplexity", window=spec.window,
+            choices=choices, **self.needs, rolling=spec.mode == "perplexity", window=spec.window,
             shots_dropped=len(plan.shots[item.subset]) - len(shots), oracle=oracle, right=item.right,
         )  # fmt: skip
 
@@ -118,19 +117,13 @@ class _Rendering:
         return tuple(made)
 
 
-def is_whole(spec: TaskSpec) -> bool:
-    """Whether a task's rules need the likelihood of the whole sequence, context and choice."""
-    return any(rule.by == "sequence_mean" for rule in spec.score)
-
-
-def is_single(spec: TaskSpec) -> bool:
-    """Whether a task's rules need choices of one token each."""
-    return any(rule.by == "clp" for rule in spec.score)
-
-
-def is_greedy(spec: TaskSpec) -> bool:
-    """Whether a task's rules need to know what greedy decoding would write."""
-    return any(rule.metric.name == "greedy" for rule in spec.score)
+def needs_of(spec: TaskSpec) -> dict[str, bool]:
+    """Return what a task's rules need of its choices' likelihoods, under the names that a request has for it."""
+    return {
+        "whole": any(rule.by == "sequence_mean" for rule in spec.score),
+        "single": any(rule.by == "clp" for rule in spec.score),
+        "greedy": any(rule.metric.name == "greedy" for rule in spec.score),
+    }
 
 
 def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> list[TaskPlan]:

@@ -30,10 +30,13 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 def is_data_file(name: str) -> bool:
     """Tell from its name whether a file holds rows."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes = suffixes[:-1]
-    return bool(suffixes) and suffixes[-1] in SUFFIXES
+    return _format(name)[0] in SUFFIXES
+
+
+def _format(name: str) -> tuple[str, str]:
+    """Return the suffix that tells a file's format, and that of its compression, if any: ``.jsonl`` and ``.gz``."""
+    suffixes = ["", "", *map(str.lower, Path(name).suffixes)]
+    return (suffixes[-2], suffixes[-1]) if suffixes[-1] in _COMPRESSED else (suffixes[-1], "")
 
 
 def read_rows(path: Path, header: list[str] | None = None) -> list[Row]:
@@ -75,14 +78,13 @@ def parse_values(name: str, raw: bytes) -> list[str]:
 
 def _decompress(name: str, raw: bytes) -> tuple[str, bytes]:
     """Return the suffix that tells the format, and the bytes without their compression."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
+    suffix, compression = _format(name)
+    if compression:
         try:
-            raw = _COMPRESSED[suffixes[-1]](raw)
+            raw = _COMPRESSED[compression](raw)
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise DataError(f"{name}: is not a whole {suffixes[-1]} file ({error}); fetch it again") from None
-        suffixes = suffixes[:-1]
-    return (suffixes[-1] if suffixes else ""), raw
+            raise DataError(f"{name}: is not a whole {compression} file ({error}); fetch it again") from None
+    return suffix, raw
 
 
 def _decode(name: str, raw: bytes) -> str:

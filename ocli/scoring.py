@@ -179,15 +179,19 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
         .then(pl.lit("unanswered"))
         .otherwise(pl.lit("ok"))
     )
-    frame = frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"), pl.col("target").alias("_right"))
-    if "accepted" in frame.columns:  # a run of an older ocli has one target an item
-        frame = frame.with_columns(pl.coalesce(pl.col("accepted"), pl.concat_list("target")).alias("_right")).explode("_right")
+    frame = frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"))
+    # A run of an older ocli has one target an item, and nearly every task has.
+    several = "accepted" in frame.columns and bool((frame["accepted"].list.len() > 1).any())
+    if several:
+        frame = frame.explode("accepted")
     columns: dict[str, pl.Expr] = {}
     for number, rule in enumerate(task.score):
         measure = metric.get(rule.metric.name, rule.metric.options)
-        score = measure(pl.col(f"_answer{number}"), pl.col("_right"), **rule.metric.options)
-        columns["score" if number == 0 else rule.label] = pl.when(~failed).then(score).cast(pl.Float64).max().over("position")
-    return frame.with_columns(**columns).unique("position", keep="first", maintain_order=True)
+        score = measure(pl.col(f"_answer{number}"), pl.col("accepted" if several else "target"), **rule.metric.options)
+        score = pl.when(~failed).then(score).cast(pl.Float64)
+        columns["score" if number == 0 else rule.label] = score.max().over("position") if several else score
+    frame = frame.with_columns(**columns)
+    return frame.unique("position", keep="first", maintain_order=True) if several else frame
 
 
 def find_rules(task: TaskSpec) -> None:

@@ -126,12 +126,13 @@ class Reply:
     """What came back. ``error`` is set when nothing did, and then ``text`` means nothing."""
 
     text: str = ""
-    choices: tuple[Scored, ...] | None = None
     reasoning: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     error: str | None = None
+    choices: tuple[Scored, ...] | None = None
+    """The likelihoods of the request's choices, where it has any."""
 
 
 Row = dict[str, Any]

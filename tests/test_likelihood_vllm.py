@@ -20,6 +20,7 @@ pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="needs vLLM: make test-vllm")
 
 WORDS = "red blue green seven eight nine house tree river stone light cloud bread salt wine".split()  # noqa: SIM905
+CASES = json.loads((Path(__file__).parent / "cases" / "lm_eval.json").read_text(encoding="utf-8"))
 BLOCK = 32
 """Tokens in a block of the prefix cache, as ocli asks for it on a CPU."""
 
@@ -148,35 +149,26 @@ def test_memory_does_not_grow_with_the_number_of_questions(model: Model) -> None
     assert resident() - before < 60
 
 
-def golden_task(folder: Path, name: str, choices: str, data: Path) -> None:
-    """Write the task of golden/lm_eval/tasks in ocli's words, on the rows that the golden numbers are of."""
-    for split, count in (("test", 200), ("dev", 5)):
-        lines = (data / f"mc_{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (folder / f"{split}.jsonl").write_text("".join(lines[:count]), encoding="utf-8")
-    (folder / "prompts").mkdir(exist_ok=True)
-    (folder / "recipes" / "tasks").mkdir(parents=True, exist_ok=True)
-    options = "\n".join(f"{letter}. {{{{ choices[{index}] }}}}" for index, letter in enumerate("ABCD"))
-    prompt = f"{{% block user %}}\nQuestion: {{{{ question }}}}\n{options}\nAnswer:\n{{% endblock %}}\n"
-    (folder / "prompts" / "synth.jinja").write_text(
-        prompt + "{% block assistant %}{{ target }}{% endblock %}\n", encoding="utf-8"
-    )
-    task = {
-        "data": {"local": str(folder / "{split}.jsonl"), "splits": {"fewshot": "dev"}, "fields": {"target": "answer"}},
-        "prompt": "synth", "mode": "loglikelihood", "choices": choices, "fewshot": {"count": 5},
-        "join": {"answer": " ", "examples": "\n\n"},
-        "score": [{"metric": "accuracy", "by": "sum"}, {"name": "acc_norm", "metric": "accuracy", "by": "char_mean"}],
-    }  # fmt: skip
-    (folder / "recipes" / "tasks" / f"{name}.yaml").write_text(json.dumps(task), encoding="utf-8")
+def golden_task(folder: Path, name: str) -> None:
+    """Write the five-shot task of tests/cases/lm_eval.json, on the rows that the golden numbers are of."""
+    case = {**CASES["defaults"], **CASES["base"][f"{name}_5shot_first_n"]}
+    task = {**case, "data": {**case["data"], "where": "id < 200 or id >= 1000"}}
+    for path, text in (
+        (f"recipes/tasks/{name}.yaml", json.dumps(task)),
+        ("prompts/question.jinja", CASES["prompts"]["question"]),
+    ):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
 
 
 def test_golden_numbers_of_lm_eval(golden: Path, tmp_path: Path) -> None:
     folder = golden / "lm_eval"
-    golden_task(tmp_path, "letter", "['A', 'B', 'C', 'D']", folder / "data")
-    golden_task(tmp_path, "text", "choices", folder / "data")
+    for name in ("letter", "text"):
+        golden_task(tmp_path, name)
     args = {"dtype": "float32", "max_model_len": 4096, "enforce_eager": True}
     spec = {"engine": "vllm", "path": str(folder / "tiny-sharp"), "chat": False, "args": args}
     (tmp_path / "sharp.yaml").write_text(json.dumps(spec), encoding="utf-8")
-    done = ocli("infer", "-m", "sharp.yaml", "-t", "letter", "-t", "text", cwd=tmp_path)
+    done = ocli("infer", "-m", "sharp.yaml", "-t", "letter", "-t", "text", "--data-dir", str(golden), cwd=tmp_path)
     for name in ("letter", "text"):
         path = tmp_path / done.stdout.strip() / "predictions" / "sharp" / f"{name}.jsonl"
         lines = {line["id"]: line["choices"] for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())}

@@ -65,6 +65,11 @@ class Engine(Protocol):
         """Give back memory, processes and connections."""
 
 
+async def ask(engine: Engine, request: Request) -> Reply:
+    """Ask what a request asks: a reply, or the likelihoods of its choices."""
+    return await (engine.loglikelihood(request) if request.choices else engine.generate(request))
+
+
 def load(spec: ModelSpec) -> Engine:
     """Return the engine that a model names, not yet started; raise EngineError when a package of it is missing."""
     module = importlib.import_module(f"ocli.engines.{spec.engine}")

@@ -151,6 +151,7 @@ _AT_END = r"<L>[)}\"' ]*(?:选?项)?吧?[.。!;, ]*(?:\n|$)"
 
 
 Rule = Callable[[pl.Expr, str, str], pl.Expr]
+Step = Callable[[pl.Expr, str], pl.Expr]
 
 
 @extractor
@@ -159,8 +160,6 @@ def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     letters = _letters(choices)
     # A struct carries the intermediate columns: polars would work each one out again at every mention.
     state = pl.struct(text.alias("reply"), text.str.extract(_build(_BARE, letters)).alias("found"))
-    for step in (_strip, _normal, _clean):
-        state = state.struct.with_fields(step(_open_replies(), letters).alias("reply"))
     rules: list[tuple[Rule, str]] = [
         (_first, _MARKED),
         (_last, _BOXED),
@@ -169,10 +168,18 @@ def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         (_only, _VERDICT),
         (_only_if_brief, "<S>"),
     ]
+    state = _settle(state, letters, (_strip, _normal, _clean), rules)
+    return state.struct.field("found").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+
+
+def _settle(state: pl.Expr, letters: str, steps: Sequence[Step], rules: Sequence[tuple[Rule, str]]) -> pl.Expr:
+    """Simplify each reply step by step, then let the rules read it in their order until one of them finds something."""
+    for step in steps:
+        state = state.struct.with_fields(step(_open_replies(), letters).alias("reply"))
     for rule, pattern in rules:
         found = rule(_open_replies(), _build(pattern, letters), letters)
         state = state.struct.with_fields(pl.coalesce(pl.field("found"), found).alias("found"))
-    return state.struct.field("found").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+    return state
 
 
 def _open_replies() -> pl.Expr:

@@ -25,7 +25,7 @@ from ocli.extract.choice import (
     _letters,
     _normal,
     _only_if_brief,
-    _open_replies,
+    _settle,
     _strip,
 )
 from ocli.registry import extractor
@@ -48,8 +48,6 @@ def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> p
     letters = _letters(letters or choices)
     plain = _strip(text, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
     state = pl.struct(text.alias("reply"), _listed(plain, letters).alias("found"))
-    for step in (_strip, _normal, _joined, _clean):
-        state = state.struct.with_fields(step(_open_replies(), letters).alias("reply"))
     rules: list[tuple[Rule, str]] = [
         (_first, _BARE),
         (_first, _MARKED),
@@ -59,9 +57,7 @@ def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> p
         (_first, _OPENING),
         (_only_if_brief, "<S>"),
     ]
-    for rule, pattern in rules:
-        found = rule(_open_replies(), _build(pattern, letters), letters)
-        state = state.struct.with_fields(pl.coalesce(pl.field("found"), found).alias("found"))
+    state = _settle(state, letters, (_strip, _normal, _joined, _clean), rules)
     # Inside the struct, as a mention of the state would work all of it out again.
     found = pl.when(~pl.field("found").str.contains(r"\b(?i:or)\b|或")).then(pl.field("found"))
     named = found.str.to_uppercase().str.replace_all("AND", "").str.extract_all(_build("<L>", letters))

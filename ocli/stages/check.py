@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ocli.engines import ask
 from ocli.engines.echo import Engine
 from ocli.errors import MissingDataError, OcliError
 from ocli.plan import TaskPlan, plan_task
@@ -38,9 +39,7 @@ def check(name: str, load: Callable[[], Recipe]) -> Iterator[Verdict]:
             find_rules(spec)
             plan = plan_task(task, spec, recipe)
         except OcliError as error:
-            yield Verdict(
-                task, "no data" if isinstance(error, MissingDataError) else "wrong", str(error).removeprefix(f"{task}: ")
-            )
+            yield Verdict(task, "no data" if isinstance(error, MissingDataError) else "wrong", _without(task, error))
             continue
         problem = problem_of(plan)
         yield Verdict(task, "wrong" if problem else "ok", problem or _described(plan))
@@ -88,5 +87,5 @@ async def _asked(plan: TaskPlan, saying: Sequence[str]) -> list[list[tuple[str, 
     replies: list[list[tuple[str, Reply]]] = [[] for _ in engines]
     for request in plan.requests(engines[0].spec, engines[0].chat, SamplingSpec()):
         for engine, told in zip(engines, replies, strict=True):
-            told.append((request.id, await (engine.loglikelihood(request) if request.choices else engine.generate(request))))
+            told.append((request.id, await ask(engine, request)))
     return replies

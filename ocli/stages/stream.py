@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ocli.engines import Engine
+from ocli.engines import Engine, ask
 from ocli.errors import EngineError, OcliError
 from ocli.plan import TaskPlan
 from ocli.runs import Predictions, Run, to_line
@@ -102,7 +102,7 @@ class Stream:
     async def _ask(self, engine: Engine, request: Request) -> Reply:
         """The request boundary: one request's failure is its own reply; only what the user must mend goes further."""
         try:
-            return await (engine.loglikelihood(request) if request.choices else engine.generate(request))
+            return await ask(engine, request)
         except OcliError:
             raise
         except Exception as error:
