@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocli.errors import DataError, PromptError, did_you_mean
@@ -32,7 +32,9 @@ class Item:
     """The index of the right choice, where choices are compared by their likelihood."""
     baseline: str | None = None
     accepted: tuple[str, ...] = ()
-    """All answers that are right, where a reply is generated; the target is the first of them."""
+    """All answers that are right, where a reply is generated; the target is the first of them. None: nobody has said."""
+    weights: tuple[float | None, ...] = ()
+    """What the item counts for under each of the task's rules; None: as much as any other."""
 
 
 class RowReader:
@@ -64,10 +66,12 @@ class RowReader:
     def _each(self, where: str, row: Row, path: str) -> list[Row]:
         """Return a row for each question of the list ``path`` names, with the columns of all it stands in.
 
-        A dot leads on to a list in each element: ``paragraphs.qas``.
+        A dot leads on to a list in each element: ``paragraphs.qas``; an object on the way is a list of one.
         """
         column, _, inner = path.partition(".")
         questions = row.get(column)
+        if inner and isinstance(questions, dict):
+            questions = [questions]
         if not isinstance(questions, list) or not all(isinstance(question, dict) for question in questions):
             raise DataError(
                 f"{self.task}: row {where}: data.each: {column!r} is no list of questions; the row has: {', '.join(row)}"
@@ -80,26 +84,30 @@ class RowReader:
         seen = {**row, "row": row} | ({"subset": subset} if subset else {})
         return bool(self._evaluate(f"row {item_id(subset, index)}", self._where, seen))
 
-    def values(self, subset: str | None, index: int, row: Row) -> Row:
-        """Return the row's columns, its subset's fields and the task's fields; later ones may use earlier ones."""
+    def values(self, subset: str | None, index: int, row: Row, labelled: bool = True) -> Row:
+        """Return the row's columns, its subset's fields and the task's fields; later ones may use earlier ones.
+
+        Where it is not ``labelled``, the target is empty.
+        """
         values: Row = {**row, **(self.spec.data.subsets.get(subset) or {} if subset else {}), "row": row}
         if subset:
             values["subset"] = subset
         try:
             for name, evaluate in self._fields:
-                values[name] = evaluate(values)
+                values[name] = evaluate(values) if labelled or name != "target" else ""
         except PromptError as error:
             raise DataError(f"{error} (row {item_id(subset, index)})") from None
         return values
 
-    def item(self, subset: str | None, index: int, row: Row) -> Item:
-        """Return the item of a row; raise DataError, naming the row, when it cannot be scored."""
+    def item(self, subset: str | None, index: int, row: Row, labelled: bool = True) -> Item:
+        """Return the item of a row; raise DataError, naming the row, when it cannot be scored though it is ``labelled``."""
         where = f"{self.task}: row {item_id(subset, index)}"
-        values = self.values(subset, index, row)
+        values = self.values(subset, index, row, labelled)
         groups = tuple(group for name in self.spec.groups for group in _groups(where, name, values))
         choices = self._offered(where, values)
-        if self.spec.mode == "perplexity":
-            return Item(item_id(subset, index), subset, values, "", (), groups)
+        item = Item(item_id(subset, index), subset, values, "", choices, groups, weights=self._weights(where, values))
+        if self.spec.mode == "perplexity" or not labelled:
+            return item
         if self.spec.mode == "generate":
             accepted = _answers(where, values["target"])
             for target in accepted:
@@ -107,12 +115,23 @@ class RowReader:
                     raise DataError(f"{where}: the answer {target!r} is none of the choices {', '.join(choices)}")
             if isinstance(values["target"], (list, tuple)):
                 values["target"] = accepted[0]
-            return Item(item_id(subset, index), subset, values, accepted[0], choices, groups, accepted=accepted)
+            return replace(item, target=accepted[0], accepted=accepted)
         right = _right(where, values["target"], choices)
         # In a prompt, ``target`` is the choice that is being written: here and in examples the right one.
         values["target"] = choices[right]
         baseline = _text(f"{where}: baseline", self._evaluate(where, self._baseline, values)) if self._baseline else None
-        return Item(item_id(subset, index), subset, values, choices[right], choices, groups, right, baseline)
+        return replace(item, target=choices[right], right=right, baseline=baseline)
+
+    def _weights(self, where: str, values: Row) -> tuple[float | None, ...]:
+        """Return what the item counts for under each rule."""
+        weights = []
+        for rule in self.spec.score:
+            weight = values.get(rule.weight) if rule.weight else None
+            number = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf
+            if rule.weight and not number:
+                raise DataError(f"{where}: weight: {rule.weight!r} must be a field with a number above 0, not {weight!r}")
+            weights.append(weight)
+        return tuple(weights)
 
     def example(self, subset: str | None, index: int, row: Row) -> Row:
         """Return the values of a row that is shown as a worked example."""

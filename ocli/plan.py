@@ -143,7 +143,7 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     rows = data.load(name, spec, recipe.data_dir, recipe.offline)
     reader = RowReader(name, spec)
     asked = {subset: reader.questions(subset, part) for subset, part in rows.test.items()}
-    items = [reader.item(subset, index, row) for subset, part in asked.items() for index, row in part]
+    items = [reader.item(subset, index, row, spec.labels) for subset, part in asked.items() for index, row in part]
     if not items:
         raise DataError(f"{name}: no question is left of {', '.join(dict.fromkeys(rows.origin.values()))}")
     shots: Shots = {subset: [] for subset in asked}

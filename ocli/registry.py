@@ -23,12 +23,27 @@ class Registry:
         self.kind = kind
         self.package = package
         self._functions: dict[str, Function] = {}
+        self._forms: dict[str, tuple[str, ...]] = {}
         self._loaded = False
 
     def __call__(self, function: Function) -> Function:
         """Register a function under its own name (decorator)."""
         self._functions[function.__name__] = function
         return function
+
+    def reads(self, *forms: str) -> Callable[[Function], Function]:
+        """Register an extractor with ways to state an answer (``{}``), in all of which it must read that answer (decorator)."""
+
+        def register(function: Function) -> Function:
+            self._forms[function.__name__] = forms
+            return self(function)
+
+        return register
+
+    def forms(self, name: str) -> tuple[str, ...]:
+        """Return the ways to state an answer that the function called ``name`` promises to read."""
+        self._load()
+        return self._forms.get(name, ())
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""

@@ -72,8 +72,13 @@ def parse_rows(name: str, raw: bytes, header: list[str] | None = None, delimiter
 
 def parse_values(name: str, raw: bytes) -> list[str]:
     """Parse a file with one value a line, whatever its suffix; a blank line is an empty value."""
-    text = _decode(name, _decompress(name, raw)[1]).replace("\r\n", "\n")
+    text = read_text(name, raw)
     return text.removesuffix("\n").split("\n") if text else []
+
+
+def read_text(name: str, raw: bytes) -> str:
+    """Return a file's whole text, its line ends as ``\\n``."""
+    return _decode(name, _decompress(name, raw)[1]).replace("\r\n", "\n")
 
 
 def _decompress(name: str, raw: bytes) -> tuple[str, bytes]:

@@ -30,6 +30,7 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "target": pl.String,
     "accepted": pl.List(pl.String),
     "right": pl.Int64,
+    "weights": pl.List(pl.Float64),
 }
 REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "key": pl.String,
@@ -61,6 +62,7 @@ def items_frame(plan: TaskPlan) -> pl.DataFrame:
             "target": [item.target for item in items],
             "accepted": [list(item.accepted) for item in items],
             "right": [item.right for item in items],
+            "weights": [list(item.weights) for item in items],
         },
         schema=ITEM_SCHEMA,
     )
@@ -130,6 +132,13 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
         pl.when(pl.col("key").is_null()).then(pl.lit(NOT_ASKED)).otherwise(pl.col("error")).alias("error"),
     )
     scored = _score_texts(asked, task) if task.mode == "generate" else _score_likelihoods(asked, task)
+    scored = scored.with_columns(
+        pl.when(pl.col("score" if number == 0 else rule.label).is_not_null())
+        .then(pl.col("weights").list.get(number))
+        .alias(units_of(rule))
+        for number, rule in enumerate(task.score)
+        if rule.weight
+    )
     further = [column for rule in task.score[1:] for column in (rule.label, units_of(rule)) if column in scored.columns]
     units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
     return scored.select(*COLUMNS, *units, *further, "groups", "key", "shots_dropped")

@@ -83,13 +83,15 @@ CallSpec = Annotated[Call, BeforeValidator(Call.read)]
 class Rule(Strict):
     """One way of scoring: the first rule of a task is the headline, the others are columns beside it.
 
-    A generated reply is read by ``extract``; likelihoods are compared ``by``.
+    A generated reply is read by ``extract``; likelihoods are compared ``by``. With ``weight``, the name of a field that holds a
+    number, the rule's mean over items is weighted by it.
     """
 
     name: str | None = None
     extract: CallSpec | None = None
     by: By | None = None
     metric: CallSpec
+    weight: str | None = None
 
     @property
     def label(self) -> str:
@@ -112,6 +114,7 @@ class Rule(Strict):
                 f"{where}: mode {mode} has no text to 'extract' from": self.extract is not None,
                 f"{where}: mode {mode} has no metric {name!r}{has}": name not in known,
                 f"{where}: metric {name} has no options in mode {mode}": bool(self.metric.options),
+                f"{where}: metric {name} has units that weight it already": self.weight is not None and name not in COMPARING,
                 f"{where}: metric {name} {need}": (self.by is None) == (name in COMPARING),
                 f"{where}: 'by: {self.by}' needs 'baseline', an expression for the context that stands in for none": alone,
             }
@@ -134,8 +137,8 @@ class DataSpec(Strict):
 
     ``local`` patterns are tried in order below ``--data-dir`` (a directory, or a zip); a pattern that begins with ``./``
     is beside the file that says it. ``{split}`` and ``{subset}`` are filled in. ``columns`` names files with one value a line
-    for each row, ``each`` a column whose list gives one question an element (``a.b``: a list within), ``where`` an
-    expression that a question must meet.
+    for each row, ``texts`` files whose whole text every row gets, ``each`` a column whose list gives one question an element
+    (``a.b``: a list within), ``where`` an expression that a question must meet.
     """
 
     local: Annotated[list[str], BeforeValidator(_as_list)] = []
@@ -149,6 +152,7 @@ class DataSpec(Strict):
     header: list[str] | None = None
     delimiter: str | None = Field(None, min_length=1, max_length=1)
     columns: dict[str, Annotated[list[str], BeforeValidator(_as_list)]] = {}
+    texts: dict[str, Annotated[list[str], BeforeValidator(_as_list)]] = {}
     each: str | None = None
     where: str | None = None
     fields: dict[str, str] = {}
@@ -210,13 +214,19 @@ class Join(Strict):
 
 
 class TaskSpec(Strict):
-    """A benchmark: data, prompt, mode and scoring rules."""
+    """A benchmark: data, prompt, mode and scoring rules.
+
+    ``items`` is how many its authors publish, of all subsets or of each; ``labels: false`` says that they do not publish what is
+    right: then replies are written to a submission file instead of being scored.
+    """
 
     description: str = ""
     capability: Literal[CAPABILITIES] = "exam"  # type: ignore[valid-type]
     source: str = ""
     version: int = 1
     abbr: str | None = None
+    items: Annotated[int, Field(ge=1)] | dict[str, Annotated[int, Field(ge=1)]] | None = None
+    labels: bool = True
     data: DataSpec
     prompt: str
     fewshot: FewShot = FewShot()
@@ -244,8 +254,18 @@ class TaskSpec(Strict):
             raise ValueError(f"score: a rule cannot be called {', '.join(sorted(taken))}: the results have a column of that name")
         if "target" not in self.data.fields and self.mode != "perplexity":
             raise ValueError("data.fields must say what 'target' is")
+        if isinstance(self.items, dict) and set(self.items) != set(self.data.subsets):
+            odd = ", ".join(sorted(set(self.items) ^ set(self.data.subsets)))
+            raise ValueError(f"items: must count the items of every subset and of nothing else (look at {odd})")
         self._check_mode()
         return self
+
+    @property
+    def published(self) -> int | None:
+        """How many items the subsets that are asked have; None where nobody says."""
+        if isinstance(self.items, dict):
+            return sum(self.items[subset] for subset in self.data.asked if subset is not None)
+        return self.items if self.data.only is None else None
 
     def _check_mode(self) -> None:
         """Refuse what means nothing in the task's mode: it would be ignored without a word."""
@@ -258,6 +278,7 @@ class TaskSpec(Strict):
                 and bool(self.choices or self.fewshot.count),
                 "'window' is for mode perplexity": self.window is not None and not perplexity,
                 "'baseline' is for mode loglikelihood": self.baseline is not None and not likelihood,
+                "'labels: false' is for mode generate": not self.labels and self.mode != "generate",
             }
         )
         for rule in self.score:

@@ -23,7 +23,8 @@ from ocli.task import TaskSpec
 def items(count: int, choices: tuple[str, ...] = ("A", "B", "C", "D")) -> pl.DataFrame:
     rows = {"id": [f"s/{i}" for i in range(count)], "subset": "s", "groups": [["g"]] * count, "choices": [list(choices)] * count}
     return pl.DataFrame(
-        {**rows, "target": ["A"] * count, "accepted": [["A"]] * count, "right": [None] * count}, schema=ITEM_SCHEMA
+        {**rows, "target": ["A"] * count, "accepted": [["A"]] * count, "right": [None] * count, "weights": [[]] * count},
+        schema=ITEM_SCHEMA,
     )
 
 

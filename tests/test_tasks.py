@@ -1,8 +1,8 @@
 """Three tests that every task gets for its hand-written rows, and again on the real data where that is present.
 
 The golden prompt (``tests/golden/<task>.json``, written by ``make golden``, read in review), the oracle (the right answer
-scores 1) and silence (an empty reply scores 0 and is counted as unanswered). ``tests/cases/tasks.json`` says of every task how
-many items it has, and which OpenCompass configuration writes the same prompts.
+scores 1) and silence (an empty reply scores 0 and is counted as unanswered). ``tests/cases/tasks.json`` says of every task
+which OpenCompass configuration writes the same prompts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ocli.types import Request
 HERE = Path(__file__).parent
 TASKS = [entry.name for entry in catalog.entries("tasks")]
 CASES: dict[str, dict[str, Any]] = json.loads((HERE / "cases" / "tasks.json").read_text(encoding="utf-8"))
-"""By task: ``items`` (published count; null: no data here), ``only`` (subsets whose data is here), ``opencompass`` (a
+"""By task: ``data`` (false: the data folder has none of it), ``only`` (subsets whose data is here), ``opencompass`` (a
 configuration of golden/opencompass; null: none whose rows are there), ``abbr`` (which of its data sets; left out: the task's
 subsets or all), ``golden_data`` (data keys that find its rows, where the task's own would find an empty file), ``base`` (what
 OpenCompass puts before and after a base model's text and the task does not), ``rows`` (the task whose rows it shares) and
@@ -52,7 +52,7 @@ def on_rows(name: str, path: Path, folder: Path) -> TaskPlan:
     local = [str(folder / "{split}.jsonl")]
     data = spec.data.model_copy(update={"local": local, "hub": None, "subsets": subsets, "splits": splits})
     fewshot = spec.fewshot.model_copy(update={"count": min(spec.fewshot.count, 2), "select": "first"})
-    return plan(name, spec.model_copy(update={"data": data, "fewshot": fewshot}))
+    return plan(name, spec.model_copy(update={"data": data, "fewshot": fewshot, "items": None}))
 
 
 def plan(name: str, spec: TaskSpec, data_dir: Path | None = None) -> TaskPlan:
@@ -110,10 +110,10 @@ def test_every_twin_is_a_generative_task() -> None:
     assert {load(twin).mode for twin in twins.values()} == {"generate"}
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case["items"]])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.get("data", True)])
 def test_real_data_has_the_published_items_and_scores(name: str, shared_data: Path) -> None:
     task = plan(name, load(name, only=CASES[name].get("only")), shared_data)
-    assert len(task.items) == CASES[name]["items"]
+    assert len(task.items) == task.spec.published
     check_scores(task)
 
 

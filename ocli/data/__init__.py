@@ -12,7 +12,7 @@ from pathlib import Path
 from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
 from ocli.errors import DataError, MissingDataError
-from ocli.rows import parse_rows, parse_values
+from ocli.rows import parse_rows, parse_values, read_text
 from ocli.task import DataSpec, TaskSpec
 from ocli.types import Row
 
@@ -40,7 +40,8 @@ def load(name: str, task: TaskSpec, data_dir: str | None, offline: bool) -> Task
     for role, split in splits.items():
         rows_of: dict[str | None, list[Row]] = getattr(data, role)
         for subset in spec.asked:
-            rows_of[subset], data.origin[split] = _read(name, spec, split, subset, sources)
+            rows, data.origin[split] = _read(name, spec, split, subset, sources)
+            rows_of[subset] = _add_texts(f"{name}: data.texts", spec, {"split": split, "subset": subset or ""}, sources, rows)
     return data
 
 
@@ -97,6 +98,21 @@ def _join_columns(
                 f"{where}: {found[0][0]} has {len(values)} lines, but {beside} has {len(rows)} rows; fetch both files again"
             )
         rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
+    return rows
+
+
+def _add_texts(
+    where: str, spec: DataSpec, names: dict[str, str], sources: list[LocalFiles | HubFiles], rows: list[Row]
+) -> list[Row]:
+    """Give every row the text of the files that hold one for all rows, from whichever source has them."""
+    for column, patterns in spec.texts.items():
+        places = [(source, _fill(pattern, names)) for source in sources for pattern in patterns]
+        found = next((files for source, pattern in places if (files := source.find(pattern))), None)
+        if found is None:
+            looked = "; ".join(source.describe(pattern) for source, pattern in places) or "nowhere: no --data-dir was given"
+            raise MissingDataError(f"{where}: no file for {column!r}. Looked for {looked}")
+        text = "\n".join(read_text(name, raw()) for name, raw in found)
+        rows = [{**row, column: text} for row in rows]
     return rows
 
 

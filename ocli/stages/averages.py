@@ -1,9 +1,9 @@
-"""How the rows of a results file become one number: scores by their plain mean, perplexities weighted by their units."""
+"""How the rows of a results file become one number: scores by their plain mean, or weighted, as perplexities are by units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -33,13 +33,15 @@ class MeanScore:
         return macro_mean(strata, self._binary)
 
 
-class MeanNats:
-    """Negative log-likelihoods per unit, weighted by their units: one text's tokens count as much as another's."""
+class WeightedMean:
+    """Values that do not count alike: scores by their weight, negative log-likelihoods by their units (a text's tokens).
 
-    scale = 1.0
+    Over subsets it is the mean of all their items together.
+    """
 
     def __init__(self, rule: Rule, column: str) -> None:
-        self._perplexity = PERPLEXITIES[rule.metric.name]
+        self._perplexity = PERPLEXITIES.get(rule.metric.name)
+        self.scale = 1.0 if self._perplexity else 100.0
         x, y = pl.col(units_of(rule)), pl.col(column) * pl.col(units_of(rule))
         self.sums = {"n": y.count(), "y": y.sum(), "x": x.sum(), "yy": (y * y).sum(), "xx": (x * x).sum(), "xy": (x * y).sum()}
 
@@ -48,8 +50,11 @@ class MeanNats:
         return Ratio(*(row[name] for name in self.sums))
 
     def estimate(self, strata: Sequence[Any]) -> Estimate:
-        """Estimate the perplexity of all subsets' texts together."""
-        return ratio_of(strata).map(self._perplexity.of)
+        """Estimate the mean of all subsets' items together."""
+        ratio = ratio_of(strata)
+        if self._perplexity:
+            return ratio.map(self._perplexity.of)
+        return replace(ratio, low=max(0.0, ratio.low), high=min(1.0, ratio.high))
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,13 @@ class Cell:
         return self.stratum.total / (self.stratum.n + self.counts["failed"]) if isinstance(self.stratum, Stratum) else 0.0
 
 
-def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> MeanScore | MeanNats:
+def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> MeanScore | WeightedMean:
     """Return how a rule's column is averaged."""
-    return MeanNats(rule, column) if rule.metric.name in PERPLEXITIES else MeanScore(results, column)
+    weighted = rule.weight is not None or rule.metric.name in PERPLEXITIES
+    return WeightedMean(rule, column) if weighted else MeanScore(results, column)
 
 
-def cells_of(kind: MeanScore | MeanNats, results: pl.DataFrame) -> list[Cell]:
+def cells_of(kind: MeanScore | WeightedMean, results: pl.DataFrame) -> list[Cell]:
     """Sum the scores of each subset and count what has none."""
     status = pl.col("status")
     # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them. Likelihoods that

@@ -13,6 +13,7 @@ from ocli.engines.echo import Engine
 from ocli.errors import MissingDataError, OcliError
 from ocli.plan import TaskPlan, plan_task
 from ocli.recipe import ModelSpec, Recipe
+from ocli.registry import extractor
 from ocli.scoring import check_rules, find_rules, items_frame, replies_frame, score_replies
 from ocli.task import SamplingSpec
 from ocli.types import Reply
@@ -58,27 +59,39 @@ def _described(plan: TaskPlan) -> str:
 
 def problem_of(plan: TaskPlan) -> str | None:
     """Ask the echo engine for right answers and for silence; return what is wrong with their scores."""
+    published = plan.spec.published
+    if published not in (None, plan.total):
+        return f"has {plan.total} items, but {published} are published; fetch the data again, or look at data.where"
     try:
         check_rules(plan)
-        if plan.spec.mode == "perplexity":
+        if plan.spec.mode == "perplexity" or not plan.spec.labels:
             return None  # there is no right answer: that every text is written is known from planning
         items = items_frame(plan)
         replies = asyncio.run(_asked(plan, ("oracle", "silent")))
         right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
     except OcliError as error:
         return _without(plan.name, error)
-    missed = right.filter((pl.col("score") != 1) | (pl.col("status") != "ok"))
-    if not missed.is_empty():
-        row = missed.row(0, named=True)
-        return (
-            f"the right answer scores {row['score']:g} on {missed.height} of {right.height} items; the first is {row['id']}, "
-            f"where {row['answer']!r} is read and {row['target']!r} is right"
-        )
+    for said, scored in [("the right answer", right), *_in_other_words(plan, items)]:
+        missed = scored.filter((pl.col("score") != 1) | (pl.col("status") != "ok"))
+        if not missed.is_empty():
+            row = missed.row(0, named=True)
+            return (
+                f"{said} scores {row['score']:g} on {missed.height} of {scored.height} items; the first is {row['id']}, "
+                f"where {row['answer']!r} is read and {row['target']!r} is right"
+            )
     loud = silent.filter((pl.col("score") != 0) | (pl.col("status") != "unanswered"))
     if not loud.is_empty():
         row = loud.row(0, named=True)
         return f"silence scores {row['score']:g} on item {row['id']} ({row['status']}); it must score 0 and be unanswered"
     return None
+
+
+def _in_other_words(plan: TaskPlan, items: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the scores of right answers in each form that the headline rule's extractor promises to read."""
+    extract = plan.spec.score[0].extract
+    for form in extractor.forms(extract.name) if extract else ():
+        told = [(item.id, Reply(form.replace("{}", item.target))) for item in plan.items]
+        yield f"the right answer as {form!r}", score_replies(items, replies_frame(told, plan.spec), plan.spec)
 
 
 async def _asked(plan: TaskPlan, saying: Sequence[str]) -> list[list[tuple[str, Reply]]]:

@@ -20,7 +20,7 @@ from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
-from ocli.stages.averages import Cell, MeanNats, MeanScore, cells_of, kind_of
+from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of
 from ocli.task import Rule, TaskSpec
 
 
@@ -197,7 +197,7 @@ class RowMaker:
     mode: str
     metric: str
     headline: bool
-    kind: MeanScore | MeanNats
+    kind: MeanScore | WeightedMean
 
     def mean(self, dataset: str, cells: list[Cell], subset: str | None = None, group: str | None = None) -> SummaryRow:
         """The mean over the cells that have any score: of scores the plain mean of their means."""
