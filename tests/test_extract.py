@@ -21,10 +21,10 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden tables
 Case = dict[str, Any]
 
 
-def table(name: str) -> list[Case]:
+def table(path: Path) -> list[Case]:
     """Read a case table; rows of the choice table leave out what is the same for nearly all of them."""
     usual = {"extractor": "choice", "options": {}, "choices": "ABCD"}
-    return [usual | case for case in json.loads((CASES / name).read_text(encoding="utf-8"))]
+    return [usual | case for case in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def answers(cases: list[Case]) -> list[str | None]:
@@ -46,11 +46,7 @@ def label(case: Case) -> str:
     return f"{case['extractor']}-{(case['reply'] or '')[-40:]}"
 
 
-TABLE = [
-    case
-    for name in ("choice", "extract", "number", "opencompass", "yes_no", "option_set", "boxed")
-    for case in table(f"{name}.json")
-]
+TABLE = [case for path in sorted((CASES / "extract").glob("*.json")) for case in table(path)]
 ANSWERS = answers(TABLE)
 
 

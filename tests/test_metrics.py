@@ -18,8 +18,9 @@ Case = dict[str, Any]
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "opencompass" / "evaluators.jsonl"
 CASES = Path(__file__).parent / "cases"
-TABLES = ("metrics", "equal_number", "overlap")
-TABLE: list[Case] = [case for name in TABLES for case in json.loads((CASES / f"{name}.json").read_text(encoding="utf-8"))]
+TABLE: list[Case] = [
+    case for path in sorted((CASES / "metrics").glob("*.json")) for case in json.loads(path.read_text(encoding="utf-8"))
+]
 
 
 def scores(cases: list[Case]) -> list[float | None]:
@@ -39,7 +40,7 @@ def scores(cases: list[Case]) -> list[float | None]:
 needs_math = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="needs math-verify: pip install 'ocli[math]'"
 )
-LATEX: list[Case] = json.loads((CASES / "latex.json").read_text(encoding="utf-8"))
+LATEX: list[Case] = json.loads((CASES / "equal_latex.json").read_text(encoding="utf-8"))
 
 
 def label(case: Case) -> str:

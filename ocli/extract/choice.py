@@ -6,7 +6,7 @@ letter of a short reply, at its end. Statements that reject a letter ("A is inco
 
 Everything is a polars expression over static regular expressions, each built once for the letters on offer.
 Rust's regex has no look-around, so letters that are part of something else ("A man", "vitamin C", "P(A)") are
-taken out too, instead of being excluded in every pattern. The cases are in ``tests/cases/choice.json``.
+taken out too, instead of being excluded in every pattern. The cases are in ``tests/cases/extract/choice.json``.
 """
 
 from __future__ import annotations

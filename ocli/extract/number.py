@@ -2,7 +2,7 @@ r"""Read the number a reply settles on: a stated answer if there is one, else th
 
 Stated are "the answer is 18", "答案是18", "#### 18" and ``\boxed{18}``; the last of them counts, and in "the answer is
 9 * 2 = 18" what follows the last "=". Words of magnitude ("3 million", "3万") are not multiplied out, numbers written in
-words ("eighteen", "十八") are not read. The cases are in ``tests/cases/number.json``.
+words ("eighteen", "十八") are not read. The cases are in ``tests/cases/extract/number.json``.
 """
 
 from __future__ import annotations

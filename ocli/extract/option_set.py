@@ -1,7 +1,7 @@
 """Read the letters of a reply to a question with several right options: "AC", "A、C" and "A and C" are all "AC".
 
 The rules and their patterns are those of ``choice``; what differs is that a phrase may name several letters, that the options
-called right are put together, and that "A or C" is no answer. The cases are in ``tests/cases/option_set.json``.
+called right are put together, and that "A or C" is no answer. The cases are in ``tests/cases/extract/option_set.json``.
 """
 
 from __future__ import annotations

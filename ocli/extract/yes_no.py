@@ -2,7 +2,7 @@
 
 Rules, in order: the last verdict behind a phrase ("the answer is", "答案是"); a verdict that ends the reply; one that opens it;
 the verdicts of its sentences ("the statement is false", "说法不正确") where they all agree. Else null. The cases are in
-``tests/cases/yes_no.json``.
+``tests/cases/extract/yes_no.json``.
 """
 
 from __future__ import annotations
