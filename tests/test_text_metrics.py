@@ -50,6 +50,7 @@ def test_answer_gets_score(path: Path) -> None:
         ("rouge", {"kind": "3"}, "kind must be 1, 2 or l"),
         ("rouge_chinese", {"kind": "L"}, "kind must be 1, 2 or l"),
         ("rouge", {"language": "de"}, "language must be en or zh"),
+        ("bleu", {"tokenize": "words"}, "tokenize must be one of"),
     ],
 )
 def test_options_are_checked(name: str, options: dict[str, Any], words: str) -> None:
