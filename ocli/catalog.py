@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,17 @@ def entries(kind: Kind) -> Iterator[Entry]:
                 if isinstance(name, str) and name not in seen:
                     seen.add(name)
                     yield Entry(kind, name, path, merge(data, extra if isinstance(extra, dict) else {}))
+
+
+def _inherited(entries: list[Entry]) -> list[Entry]:
+    """Lay the data of each entry over that of the one it extends, as far as that is in the catalog."""
+    known = {entry.name: entry for entry in entries}
+
+    def whole(data: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        parent = known.get(str(data.get("extends")))
+        return merge(whole(parent.data, depth + 1), data) if parent and depth < len(known) else data  # not round a circle
+
+    return [replace(entry, data=whole(entry.data)) for entry in entries]
 
 
 def _files(root: Path, kind: Kind) -> Iterator[Path]:
@@ -313,11 +324,9 @@ def search(words: list[str], kinds: list[Kind]) -> list[Entry]:
     """Return the entries in which every word occurs (name, description, capability or engine), case ignored."""
     found = []
     for kind in kinds:
-        for entry in entries(kind):
-            # A task's folder is its capability, also where the file leaves that to the one it extends.
+        for entry in _inherited(list(entries(kind))):
             said = [str(entry.data.get(key, "")) for key in ("description", "capability", "engine", "path")]
-            about = " ".join([*said, entry.path.parent.name])
-            haystack = f"{entry.name} {about}".lower()
+            haystack = " ".join([entry.name, *said]).lower()
             if all(word.lower() in haystack for word in words):
                 found.append(entry)
     return found

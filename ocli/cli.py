@@ -108,6 +108,7 @@ def evaluate(
     unscored = score(run, _say)
     _show(report(run))
     _say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}")
+    _refuse_unlabelled(run)
     raise typer.Exit(INCOMPLETE if unscored else OK)
 
 
@@ -134,6 +135,7 @@ def score(run: RunArg = None, debug: Debug = False) -> None:
     found = Run.find(run)
     unscored = score_run(found, _say)
     print(found.path)
+    _refuse_unlabelled(found)
     raise typer.Exit(INCOMPLETE if unscored else OK)
 
 
@@ -210,17 +212,18 @@ def list_(
     """Search models, tasks, recipes and suites."""
     from ocli.catalog import KINDS, search
     from ocli.errors import did_you_mean
+    from ocli.stages.listing import aligned, sections
 
     if kind and kind not in KINDS:
         raise OcliError(f"--kind {kind}: unknown{did_you_mean(kind, KINDS)} (known: {', '.join(KINDS)})")
     kinds = [k for k in KINDS if kind in (None, k)]
     found = search(words or [], kinds)
-    width = max((len(entry.name) for entry in found), default=0)
-    for entry in found:
-        what = entry.data.get("description") or " ".join(str(entry.data.get(key, "")) for key in ("engine", "path"))
-        print(_fit(f"{entry.kind[:-1]:<7} {entry.name:<{width}}  {what}"))
     if not found:
         raise OcliError(f"nothing is called {' '.join(words or [])!r}; 'ocli list' shows everything")
+    for number, (heading, rows) in enumerate(sections(found)):
+        print("\n" * (number > 0) + heading)
+        for line in aligned(rows):
+            print(_fit(line))
 
 
 @app.command()
@@ -280,6 +283,14 @@ def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool) -> 
     if outcome.kept:
         _say(f"{outcome.kept} replies were there already, {outcome.asked} asked now")
     return run, outcome.failed + outcome.broken
+
+
+def _refuse_unlabelled(run: Run) -> None:
+    """Raise OcliError where answers were written to a file, for want of labels, instead of being scored."""
+    from ocli.stages.submission import unlabelled
+
+    if lines := unlabelled(run):
+        raise OcliError("\n".join(lines))
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,12 @@ from ocli.task import TaskSpec
 from ocli.types import Row
 
 
+_NO_LABELS = (
+    "a split whose labels are not public cannot be scored: choose another one (--set task.data.splits.test=...), or say "
+    "'labels: false' to have the answers written to a file"
+)
+
+
 @dataclass(frozen=True)
 class Item:
     """One question: ``id`` is ``<subset>/<row index in the split>``, or the index alone for a task without subsets."""
@@ -96,7 +102,8 @@ class RowReader:
             for name, evaluate in self._fields:
                 values[name] = evaluate(values) if labelled or name != "target" else ""
         except PromptError as error:
-            raise DataError(f"{error} (row {item_id(subset, index)})") from None
+            hint = f"; {_NO_LABELS}" if name == "target" and "undefined" in str(error) else ""
+            raise DataError(f"{error} (row {item_id(subset, index)}){hint}") from None
         return values
 
     def item(self, subset: str | None, index: int, row: Row, labelled: bool = True) -> Item:
@@ -141,7 +148,8 @@ class RowReader:
         if self._choices is None:
             return ()
         choices = self._evaluate(where, self._choices, values)
-        if not isinstance(choices, (list, tuple)) or not choices:
+        # A generated reply may be free text under one question of a task and a choice under another (BBH).
+        if not isinstance(choices, (list, tuple)) or not (choices or self.spec.mode == "generate"):
             raise DataError(f"{where}: 'choices' must give a list of the answers on offer, not {choices!r}")
         target = values.get("target")
         if self.spec.mode == "loglikelihood" and type(target) is int and any(type(choice) is int for choice in choices):
@@ -175,10 +183,7 @@ def _answers(where: str, target: Any) -> tuple[str, ...]:
 
 def _answer(where: str, target: Any) -> str:
     if target is None or target == "":
-        raise DataError(
-            f"{where} has no answer (target is empty); a split whose labels are not public cannot be scored, "
-            "choose another one with --set task.data.splits.test=..."
-        )
+        raise DataError(f"{where} has no answer (target is empty); {_NO_LABELS}")
     if isinstance(target, (list, tuple, dict)):
         raise DataError(
             f"{where}: the answer is a {type(target).__name__}; write a 'target' expression that gives a text, or texts"

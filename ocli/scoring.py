@@ -197,7 +197,7 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     for number, rule in enumerate(task.score):
         measure = metric.get(rule.metric.name, rule.metric.options)
         score = measure(pl.col(f"_answer{number}"), pl.col("accepted" if several else "target"), **rule.metric.options)
-        score = pl.when(~failed).then(score).cast(pl.Float64)
+        score = pl.when(~failed & pl.lit(task.labels)).then(score).cast(pl.Float64)  # what is right may not be public
         columns["score" if number == 0 else rule.label] = score.max().over("position") if several else score
     frame = frame.with_columns(**columns)
     return frame.unique("position", keep="first", maintain_order=True) if several else frame
@@ -230,11 +230,11 @@ def check_rules(plan: TaskPlan) -> None:
 class RunningScore:
     """The mean score of the replies so far, for the progress line: scored in small frames, not one by one.
 
-    Perplexities are no part of it: they are on another scale.
+    Perplexities are no part of it: they are on another scale; nor is what has no labels.
     """
 
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
-        plans = [plan for plan in plans if plan.spec.score[0].metric.name not in PERPLEXITIES]
+        plans = [plan for plan in plans if plan.spec.labels and plan.spec.score[0].metric.name not in PERPLEXITIES]
         self._plans = {plan.name: plan for plan in plans}
         self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
         self._fresh: dict[str, list[tuple[str, Reply]]] = {plan.name: [] for plan in plans}

@@ -34,6 +34,13 @@ RESULT_COLUMNS = {
 }  # fmt: skip
 
 
+def mode_name(mode: Mode, by: By | None) -> str:
+    """Return what tables call the mode of a rule, in OpenCompass' words: gen, ppl, clp, or ll for other likelihoods."""
+    if mode == "loglikelihood":
+        return "ppl" if by in ("sequence_mean", "normalizing") else "clp" if by == "clp" else "ll"
+    return "gen" if mode == "generate" else "ppl"
+
+
 class SamplingSpec(Strict):
     """How replies are drawn; what is left out is decided by the layer below (recipe over model over task)."""
 

@@ -187,17 +187,27 @@ def test_latest_run_below_outputs_is_the_one_that_is_scored_and_reported(ocli: O
 def test_list_finds_by_every_word(ocli: Ocli) -> None:
     everything = ocli("list")
     assert everything.rc == 0
-    assert {"model", "task", "recipe"} <= {line.split()[0] for line in everything.out.splitlines()}
-    found = ocli("list", "internlm", "chat", "--kind", "models").out.splitlines()
+    assert {"models", "tasks: exam", "tasks: math", "recipes", "suites"} <= set(everything.out.splitlines())
+    heading, *found = ocli("list", "internlm", "chat", "--kind", "models").out.splitlines()
+    assert heading == "models"
     assert found
-    assert all(line.startswith("model") and "internlm" in line.lower() and "chat" in line.lower() for line in found)
-    found = ocli("list", "CEVAL", "--kind", "tasks").out.splitlines()
-    assert [line.split()[1] for line in found] == ["ceval_0shot_gen", "ceval_gen", "ceval_ppl"]
+    assert all("internlm" in line.lower() and "chat" in line.lower() for line in found)
+    heading, columns, *found = ocli("list", "CEVAL", "--kind", "tasks").out.splitlines()
+    assert (heading, columns.split()) == ("tasks: exam", ["mode", "shots", "metric", "items"])
+    assert {"ceval_0shot_gen", "ceval_gen", "ceval_ppl"} <= {line.split()[0] for line in found}
+
+
+def test_list_shows_what_a_task_inherits(ocli: Ocli, write: Write) -> None:
+    write("recipes/tasks/exam/my_ceval.yaml", "extends: ceval_ppl\n")
+    [line] = [line for line in ocli("list", "my_ceval").out.splitlines() if "my_ceval" in line]
+    assert line.split()[:5] == ["my_ceval", "ppl", "5", "accuracy", "1346"]
+    write("recipes/tasks/exam/my_ceval.yaml", "extends: my_ceval\ndescription: round in a circle\n")
+    assert ocli("list", "my_ceval").rc == 0
 
 
 def test_list_shows_what_the_working_directory_adds(ocli: Ocli, write: Write) -> None:
     write("recipes/models/mine.yaml", "engine: echo\ndescription: A model of my own\n")
-    assert ocli("list", "of my own").out.split(maxsplit=2) == ["model", "mine", "A model of my own\n"]
+    assert ocli("list", "of my own").out.split(maxsplit=2) == ["models", "mine", "A model of my own\n"]
 
 
 def test_show_prints_a_task_with_its_prompt_as_the_model_gets_it(ocli: Ocli) -> None:

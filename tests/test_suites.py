@@ -31,4 +31,4 @@ def test_no_suite_is_called_like_a_task() -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_suite_is_listed_with_what_it_is(ocli: Ocli, name: str) -> None:
     lines = ocli("list", "--kind", "suites").out.splitlines()
-    assert [line.split(maxsplit=2)[:2] for line in lines if len(line.split()) > 2].count(["suite", name]) == 1
+    assert [line.split(maxsplit=1)[0] for line in lines if len(line.split()) > 1].count(name) == 1

@@ -1,7 +1,8 @@
 """From results to the table: means over subjects, groups and tasks, with their intervals and what went wrong.
 
 A task's mean over subsets is the plain mean of their means (macro), as OpenCompass and the C-Eval authors take it; the mean
-over all items stands beside it as ``<metric>_micro``.
+over all items stands beside it as ``<metric>_micro``. Where a run has several tasks of a capability, their plain mean is the
+capability's.
 """
 
 from __future__ import annotations
@@ -16,19 +17,15 @@ from typing import Any
 import polars as pl
 
 from ocli.errors import RunError
+from ocli.metrics.likelihood import PERPLEXITIES
 from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
 from ocli.stages import tables
 from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of
-from ocli.task import Rule, TaskSpec
-
-
-def mode_of(task: TaskSpec, rule: Rule) -> str:
-    """Return what the table calls a rule's mode, in OpenCompass' words: gen, ppl, clp, or ll for other likelihoods."""
-    if task.mode == "loglikelihood":
-        return "ppl" if rule.by in ("sequence_mean", "normalizing") else "clp" if rule.by == "clp" else "ll"
-    return "gen" if task.mode == "generate" else "ppl"
+from ocli.stages.submission import unlabelled
+from ocli.stats import Z95
+from ocli.task import CAPABILITIES, TaskSpec, mode_name
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class SummaryRow:
     """One number with all that goes with it; ``score``, ``stderr`` and ``ci95`` are on the scale 0 to 100."""
 
     model: str
-    task: str
+    task: str | None
+    """None where it is the mean of a capability's tasks; ``group`` is then the capability."""
     dataset: str
     subset: str | None
     group: str | None
@@ -92,12 +90,17 @@ class Summary:
     rows: list[SummaryRow] = field(default_factory=list)
     partial: dict[str, str] = field(default_factory=dict)
     """Tasks of which only a part was asked: ``50 of 1346 items``."""
+    capabilities: dict[str, str] = field(default_factory=dict)
+    """The capability of each task."""
+    unlabelled: list[str] = field(default_factory=list)
+    """A line for each model and task whose labels are not public."""
     unasked: list[str] = field(default_factory=list)
     """``model, task`` pairs that have no reply at all, because the model could not be asked."""
 
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
-        data = {"run": self.run, "recipe": self.recipe, "models": self.models, "partial": self.partial, "unasked": self.unasked}
+        names = ("run", "recipe", "models", "partial", "unlabelled", "unasked")
+        data = {name: getattr(self, name) for name in names}
         rows = [row.to_json() for row in self.rows]
         return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
@@ -119,6 +122,8 @@ def summarise(run: Run) -> Summary:
     """Read a run's results and take every mean."""
     recipe = run.recipe()
     summary = Summary(str(run.path), recipe.name, list(recipe.models), partial=_partial(recipe))
+    summary.capabilities = {name: task.capability for name, task in recipe.tasks.items()}
+    summary.unlabelled = unlabelled(run)
     digests = recipe.record["tasks"]
     for model in recipe.models:
         for name, task in recipe.tasks.items():
@@ -137,7 +142,35 @@ def summarise(run: Run) -> Summary:
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
             summary.rows += [replace(row, reference=published) if row.is_headline and published else row for row in rows]
+        summary.rows += capability_means(model, summary)
     return summary
+
+
+def capability_means(model: str, summary: Summary) -> Iterator[SummaryRow]:
+    """Yield the mean of the headline scores of each capability that has several; perplexities are on another scale."""
+    heads = [row for row in summary.rows if row.model == model and row.is_headline and row.metric not in PERPLEXITIES]
+    for capability in CAPABILITIES:
+        rows = [row for row in heads if row.task and summary.capabilities[row.task] == capability and row.n + row.failed]
+        if len(rows) > 1:
+            yield _mean_of_tasks(model, capability, rows)
+
+
+def _mean_of_tasks(model: str, capability: str, rows: list[SummaryRow]) -> SummaryRow:
+    """Return the plain mean of tasks that are samples of their own; where one has no score, there is none of them all."""
+    scores = [row.score for row in rows if row.score is not None]
+    errors = [row.stderr for row in rows if row.stderr is not None]
+    mean = sum(scores) / len(rows) if len(scores) == len(rows) else None
+    stderr = math.hypot(*errors) / len(rows) if len(errors) == len(rows) else None
+    reach = Z95 * (stderr or 0.0)
+    modes = {row.mode for row in rows}
+    n, unanswered, truncated, failed = (
+        sum(getattr(row, word) for row in rows) for word in ("n", "unanswered", "truncated", "failed")
+    )
+    return SummaryRow(
+        model, None, capability, None, capability, "-", "mean", modes.pop() if len(modes) == 1 else "mixed",
+        mean, stderr, None if mean is None else [max(0.0, mean - reach), min(100.0, mean + reach)],
+        n, unanswered, truncated, failed, average="capability", subsets=[len(scores), len(rows)],
+    )  # fmt: skip
 
 
 def _older(results: Path, predictions: Path) -> bool:
@@ -155,6 +188,8 @@ def combine(summaries: Sequence[Summary]) -> Summary:
         whole.models += label.values()
         whole.rows += [replace(row, model=label[row.model]) for row in summary.rows]
         whole.partial |= summary.partial
+        whole.capabilities |= summary.capabilities
+        whole.unlabelled += summary.unlabelled
         whole.unasked += summary.unasked
     return whole
 
@@ -174,7 +209,7 @@ def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataF
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
         kind = kind_of(rule, column, results)
-        make = RowMaker(model, name, version, mode_of(task, rule), rule.label, number == 0, kind)
+        make = RowMaker(model, name, version, mode_name(task.mode, rule.by), rule.label, number == 0, kind)
         cells = cells_of(kind, results)
         if len(cells) > 1 or cells[0].subset is not None:
             for cell in cells:

@@ -10,12 +10,16 @@ import polars as pl
 from ocli.errors import RunError
 from ocli.runs import Run, write_whole
 from ocli.scoring import read_replies, score_replies
+from ocli.stages.submission import write_submission
 
 Say = Callable[[str], None]
 
 
 def score(run: Run, say: Say) -> int:
-    """Write ``results/<model>/<task>.parquet`` for every model and task; return how many items have no score."""
+    """Write ``results/<model>/<task>.parquet`` for every model and task; return how many items could not be scored.
+
+    Of a task whose labels are not public, the answers are written for whoever has them.
+    """
     recipe = run.recipe()
     unscored = 0
     for model in recipe.models:
@@ -33,7 +37,9 @@ def score(run: Run, say: Say) -> int:
             buffer = io.BytesIO()
             results.write_parquet(buffer)
             write_whole(run.results(model, name), [buffer.getvalue()])
-            failed = results["score"].null_count()
+            if not task.labels:
+                write_submission(run, model, name, results)
+            failed = int((results["status"] == "failed").sum())
             unscored += failed
             run.log("score", f"{model}/{name}: {results.height} items, {failed} without a score")
     return unscored

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ocli.task import CAPABILITIES
+
 if TYPE_CHECKING:
     from ocli.recipe import Reference
     from ocli.stages.report import Summary, SummaryRow
@@ -77,6 +79,7 @@ def notes(summary: Summary) -> list[str]:
         if row.is_headline:
             lines.append(_note(row))
             lines += [_compared(row, row.reference, row.task in summary.partial)] if row.reference else []
+    lines += [f"NO SCORE: {line}" for line in summary.unlabelled]
     lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
     return lines
 
@@ -84,13 +87,13 @@ def notes(summary: Summary) -> list[str]:
 def _note(row: SummaryRow) -> str:
     interval = f"95 % interval {row.ci95[0]:.2f} to {row.ci95[1]:.2f}, " if row.ci95 else ""
     parts = [f"{row.model}, {row.task}: {_number(row)} ({interval}n = {row.n})"]
-    if row.subsets and row.subsets[0] < row.subsets[1]:
+    asked = row.n + row.failed  # of what has labels
+    if asked and row.subsets and row.subsets[0] < row.subsets[1]:
         parts.append(f"INCOMPLETE: mean of {row.subsets[0]}/{row.subsets[1]} subsets")
-    asked = row.n + row.failed
     for word in ("unanswered", "truncated", "failed"):
         count = getattr(row, word)
         if count:
-            parts.append(f"{word} {count} ({100 * count / asked:.1f} %)")
+            parts.append(f"{word} {count} ({100 * count / asked:.1f} %)" if asked else f"{word} {count}")
     if row.shots_dropped:
         parts.append(f"{row.shots_dropped} asked with fewer examples, for their prompts were too long")
     if row.failed and row.floor is not None:
@@ -119,12 +122,16 @@ def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, 
     return sorted(lines.items(), key=lambda line: _rank(line[1], summary))
 
 
-def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int]:
+def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int, int]:
+    """Order by capability, then by task; a task's mean stands below its parts, a capability's below its tasks."""
     row = next(iter(cells.values()))
-    tasks = list(dict.fromkeys(item.task for item in summary.rows))
+    if row.task is None:
+        return CAPABILITIES.index(row.dataset), len(summary.rows), 0
+    capability = CAPABILITIES.index(summary.capabilities[row.task])
+    task = list(summary.capabilities).index(row.task)
     if row.subset is not None or row.group is not None:
-        return tasks.index(row.task), 0 if row.group is None else 1
-    return tasks.index(row.task), 3 if row.is_headline else 2
+        return capability, task, 0 if row.group is None else 1
+    return capability, task, 3 if row.is_headline else 2
 
 
 def _number(row: SummaryRow | None) -> str:
