@@ -30,8 +30,8 @@ CASES: dict[str, dict[str, Any]] = json.loads((HERE / "cases" / "tasks.json").re
 """By task: ``data`` (false: the data folder has none of it), ``only`` (subsets whose data is here), ``opencompass`` (a
 configuration of golden/opencompass; null: none whose rows are there), ``abbr`` (which of its data sets; left out: the task's
 subsets or all), ``golden_data`` (data keys that find its rows, where the task's own would find an empty file), ``base`` (what
-OpenCompass puts before and after a base model's text and the task does not), ``rows`` (the task whose rows it shares) and
-``needs`` (the optional module that its metric needs)."""
+OpenCompass puts before and after a base model's text and the task does not), ``hashed`` (only the hashes of its prompts are
+there), ``rows`` (the task whose rows it shares) and ``needs`` (the optional module that its metric needs)."""
 MODEL = ModelSpec(engine="echo")
 
 
@@ -50,7 +50,7 @@ def on_rows(name: str, path: Path, folder: Path) -> TaskPlan:
     subsets = dict(list(spec.data.subsets.items())[:1])
     splits = spec.data.splits.model_copy(update={"test": "test", "fewshot": "fewshot"})
     local = [str(folder / "{split}.jsonl")]
-    data = spec.data.model_copy(update={"local": local, "hub": None, "subsets": subsets, "splits": splits})
+    data = spec.data.model_copy(update={"local": local, "hub": None, "texts": {}, "subsets": subsets, "splits": splits})
     fewshot = spec.fewshot.model_copy(update={"count": min(spec.fewshot.count, 2), "select": "first"})
     return plan(name, spec.model_copy(update={"data": data, "fewshot": fewshot, "items": None}))
 
@@ -144,7 +144,7 @@ def whole_texts(name: str, request: Request) -> list[str]:
 AS_OPENCOMPASS = [name for name, case in CASES.items() if case["opencompass"]]
 
 
-@pytest.mark.parametrize("name", AS_OPENCOMPASS)
+@pytest.mark.parametrize("name", [name for name in AS_OPENCOMPASS if not CASES[name].get("hashed")])
 def test_prompts_equal_those_of_opencompass(name: str, golden: Path) -> None:
     for abbr, row, cases in rows_of_opencompass(golden, "prompts_clean.jsonl", name):
         task = on_golden_data(golden, name, abbr)

@@ -139,6 +139,14 @@ def bbh_freeform(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 
 @extractor
+def bbh(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return what ``bbh_mcq`` reads where letters are offered, else what ``bbh_freeform`` does (``bbh_gen_ee62e9``)."""
+    letters = bool(choices) and all(re.fullmatch("[A-Z]", choice) for choice in choices)
+    answer: pl.Expr = bbh_mcq(text, choices) if letters else bbh_freeform(text, choices)
+    return answer
+
+
+@extractor
 def match_answer(text: pl.Expr, choices: Sequence[str], *, pattern: str) -> pl.Expr:
     """Return group 1 of the first match of ``pattern`` (``match_answer_pattern``).
 

@@ -1,0 +1,80 @@
+r"""Read the answer that a reply states, in whichever form its question wants: a letter, one of two words, or free text.
+
+What the question offers (the task's ``choices``) decides: letters are read as ``choice`` does, two words as ``yes_no`` does
+("valid" and "invalid" too), and where nothing is offered, the text is what a phrase ("the answer is", "答案是"), ``\boxed``
+or "####" states last; else a last line in bold; else the reply's only line. Free text comes in one plain form: a number
+without separators and unit, brackets with a space between them, words with one space between them and no commas.
+The cases are in ``tests/cases/extract/stated.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ocli.extract.boxed import boxed
+from ocli.extract.choice import choice
+from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.yes_no import yes_no
+from ocli.registry import extractor
+
+_SPELLINGS = {
+    **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
+    **dict.fromkeys(["**", "__", "`", "$", "\\(", "\\)", "\\[", "\\]", "\\left", "\\right", "\u200b", "\r"], ""),
+    **dict.fromkeys(["\\text{", "\\textbf{", "\\mathrm{", "“", "”"], '"'),
+    **{"−": "-", "’": "'", "‘": "'", "\\{": "{", "\\}": "}", "\\rangle": ">", "\\langle": "<", "{,}": ",", "。": ". "},
+    **{"\\,": " ", "\\ ": " ", "\xa0": " ", "\\_": "_"},
+}
+_THINGS = r"(?:list|words|order|sequence|expression|string|value|number|total|brackets|parentheses)"
+_CUE = (
+    r"(?:\b(?:answer|result|output)\b[^\n.:=]{0,40}?(?:\bis\b|\bare\b|[:=])"
+    rf"|\b(?:sorted|final|missing|closing|completed|total) {_THINGS}\b[^\n.:=]{{0,40}}?(?:\bis\b|\bare\b|[:=])"
+    r"|答案(?:应?[是为]|\s*[:：])|\#{4})[\s:：*]*"
+).replace(r"\b", r"(?-u:\b)")
+# A base model writes on with the next question.
+_NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
+_LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
+_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_BRACKETS = r"^[\s,\"'\[\](){}<>]*[\[\](){}<>][\s,\"'\[\](){}<>]*$"
+_INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?valid|(?:\w+ly )?invalid)(?-u:\b)"
+_VALID = r"(?i)(?-u:\b)(?:\w+ly )?valid(?-u:\b)"
+
+
+@extractor.reads("So the answer is {}.", "The answer is: {}", "**Answer: {}**", "Reasons.\n\n**{}**", "答案是{}。")
+def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the letter, the word or the text that the reply states as its answer, as the question's choices want it."""
+    answer: pl.Expr
+    if choices and all(len(letter) == 1 and letter.isupper() for letter in choices):
+        answer = choice(text, choices)
+        return answer
+    if choices:
+        answer = yes_no(text.str.replace_all(_INVALID, "false").str.replace_all(_VALID, "true"), choices)
+        return answer
+    reply = strip_thoughts(text).str.replace(_NEXT_QUESTION, "")
+    return _plain(pl.coalesce(boxed(reply, ()), _behind_cue(reply), reply.str.extract(_LAST_IN_BOLD, 1), _only_line(reply)))
+
+
+def _behind_cue(reply: pl.Expr) -> pl.Expr:
+    """Return the line behind the last phrase that announces an answer; null where there is none."""
+    rest = reply.str.replace_many(_SPELLINGS, leftmost=True).str.extract(rf"(?is)^.*{_CUE}(.*)$", 1)
+    return _or_null(rest.str.strip_chars().str.extract(r"^([^\n]*)", 1))
+
+
+def _only_line(reply: pl.Expr) -> pl.Expr:
+    return _or_null(reply.str.strip_chars().str.extract(r"^([^\n]*)$", 1))
+
+
+def _plain(found: pl.Expr) -> pl.Expr:
+    """Return a stated answer in its one plain form: number, brackets, or words."""
+    bare = found.str.replace_many(_SPELLINGS, leftmost=True).str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'")
+    number = bare.str.extract(rf"^(?:[-+*/() \d]*= ?)?({_NUMBER})(?: [A-Za-z][A-Za-z ]*)?$", 1)
+    number = number.str.replace_all(r"[,+]", "").str.replace(r"\.0+$", "")
+    brackets = pl.when(bare.str.contains(_BRACKETS)).then(bare.str.extract_all(r"[\[\](){}<>]").list.join(" "))
+    words = bare.str.replace_all(r"(^|[\s\[(,;<])[\"']|[\"']([\s\]),;<]|$)", "${1} ${2}").str.strip_chars("[]{} ")
+    words = words.str.replace_all(r"\s*[,;<]\s*|\s+", " ").str.strip_chars()
+    return _or_null(pl.coalesce(number, brackets, words))
+
+
+def _or_null(answer: pl.Expr) -> pl.Expr:
+    return pl.when(answer != "").then(answer)
