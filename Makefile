@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 PIP = -m pip install $(PIP_FLAGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check format golden clean
+.PHONY: help demo test test-vllm check format golden tables clean
 
 help:  ## print this page
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ format: $(VENV)/.dev  ## format the code
 
 golden: $(VENV)/.dev  ## write the golden prompts anew; read the difference before you commit it
 	OCLI_WRITE_GOLDEN=1 $(VENV)/bin/python -m pytest -q tests/test_tasks.py
+
+tables: $(VENV)/.dev  ## write the READMEs' table of tasks anew
+	$(VENV)/bin/python scripts/catalog_table.py
 
 clean:  ## remove the virtual environments and what tools leave behind
 	rm -rf $(VENV) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache outputs
