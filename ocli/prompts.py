@@ -49,6 +49,7 @@ def _environment_of(folders: tuple[str, ...]) -> ImmutableSandboxedEnvironment:
         autoescape=False,
         finalize=_not_null,
     )
+    environment.filters["boxed"] = boxed
     environment.filters["fromjson"] = json.loads
     environment.filters["literal"] = literal
     environment.filters["option_letters"] = option_letters
@@ -61,6 +62,17 @@ def _not_null(value: Any) -> Any:
     if value is None:
         raise ValueError(_NULL)
     return value
+
+
+def boxed(text: str) -> str:
+    r"""Return what stands in a solution's last ``\\boxed{...}``, its braces balanced, as MATH marks its answers."""
+    _, found, rest = text.rpartition("\\boxed{")
+    depth = 1
+    for place, character in enumerate(rest):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if found and not depth:
+            return rest[:place]
+    raise ValueError(rf"{text[-60:]!r} ends without a \boxed{{...}}")
 
 
 def literal(text: str) -> Any:
