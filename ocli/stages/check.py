@@ -11,6 +11,7 @@ import polars as pl
 from ocli.engines import ask
 from ocli.engines.echo import Engine
 from ocli.errors import MissingDataError, OcliError
+from ocli.items import Item
 from ocli.plan import TaskPlan, plan_task
 from ocli.recipe import ModelSpec, Recipe
 from ocli.registry import extractor
@@ -89,9 +90,17 @@ def problem_of(plan: TaskPlan) -> str | None:
 def _in_other_words(plan: TaskPlan, items: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the scores of right answers in each form that the headline rule's extractor promises to read."""
     extract = plan.spec.score[0].extract
-    for form in extractor.forms(extract.name) if extract else ():
-        told = [(item.id, Reply(form.replace("{}", item.target))) for item in plan.items]
+    forms = extractor.forms(extract.name) if extract else ()
+    answers = [(item.id, _said(plan, item)) for item in plan.items] if forms else []
+    for form in forms:
+        told = [(key, Reply(form.replace("{}", answer))) for key, answer in answers]
         yield f"the right answer as {form!r}", score_replies(items, replies_frame(told, plan.spec), plan.spec)
+
+
+def _said(plan: TaskPlan, item: Item) -> str:
+    """Return the right answer; of a target with parts, which a metric reads as a JSON object, what the prompt answers."""
+    parts = item.target.startswith('{"') and item.target.endswith("}")
+    return plan.prompt.render("assistant", item.values) if parts else item.target
 
 
 async def _asked(plan: TaskPlan, saying: Sequence[str]) -> list[list[tuple[str, Reply]]]:
