@@ -24,7 +24,13 @@ def _balanced(depth: int) -> str:
 _BOXED = rf"\\(?:boxed|fbox)\s*(?:\{{({_balanced(_DEPTH)})\}}|([^\s{{}}$\\]+))"
 
 
-@extractor
+@extractor.reads(
+    "\\boxed{{}}", "\\boxed{{}}.", "$\\boxed{{}}$", "$\\boxed{{}}$.", "$$\\boxed{{}}$$", "\\(\\boxed{{}}\\)",
+    "\\[\n\\boxed{{}}\n\\]", "$\\boxed{ {} }$", "**\\boxed{{}}**", "The answer is $\\boxed{{}}$.",
+    "**Final answer:** $\\boxed{{}}$", "答案是 $\\boxed{{}}$。", "$\\fbox{{}}$",
+    "<think>Maybe \\boxed{0}?</think>\n\nSo it is \\boxed{{}}.",
+    "At first I found $\\boxed{1}$, but the sign was wrong.\n\n$$\n\\boxed{{}}\n$$\n\nThis can be checked.",
+)  # fmt: skip
 def boxed(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     r"""Return the content of the last ``\boxed{...}`` (or ``\boxed 7``), thoughts aside; of boxes in a box the innermost."""
     last = strip_thoughts(text).str.extract_all(_BOXED).list.last()

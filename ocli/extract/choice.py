@@ -91,6 +91,7 @@ _ARTICLE_BEFORE = (
     r"|which|best)\b)"
 )
 _ARTICLE = r"\bA( [a-z]|'[a-z])"
+_LETTER_I = r"(\bI (?:is|fits|seems|looks|works|matches|satisfies)\b)"  # no verb of the pronoun "I"
 _PRONOUN = r"\bI([ ,][ a-z]|'[a-z])"
 
 _BARE = r"^[ \n(*\"'`]*(<L>)[ \n)*.\"'`。]*$"
@@ -154,7 +155,13 @@ Rule = Callable[[pl.Expr, str, str], pl.Expr]
 Step = Callable[[pl.Expr, str], pl.Expr]
 
 
-@extractor
+@extractor.reads(
+    "{}", "({})", "{}.", "**{}**", "#### {}", "The answer is {}", "The answer is ({}).", "The correct answer is **{}**.",
+    "Answer: {}", "**Answer:** {}", "Therefore, the correct option is {}.", "\\boxed{{}}", "$\\boxed{\\text{{}}}$.", "答案：{}",
+    "答案是{}。", "【答案】{}", "故选：{}。", "因此，正确答案是选项 **{}**。", "<answer>{}</answer>",
+    "<think>Is the answer B? 答案是 A？</think>\n\n答案：（{}）",
+    "Let us compare the options one by one.\n\n**Answer: {}**\n\nThe others do not fit the question.",
+)  # fmt: skip
 def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the letter the reply settles on, in upper case."""
     letters = _letters(choices)
@@ -219,8 +226,8 @@ def _clean(reply: pl.Expr, letters: str) -> pl.Expr:
     """Take out rejected letters and letters that are part of something else; the groups are what stays."""
     rules = [f"({_KEEP})", _REJECTED, _ARTICLE_BEFORE, _PART_OF, _ARTICLE]
     if "I" in letters:
-        rules.append(_PRONOUN)
-    kept = "${1}${2}${3}${4}" if "I" in letters else "${1}${2}${3}"
+        rules += [_LETTER_I, _PRONOUN]
+    kept = "${1}${2}${3}${4}${5}" if "I" in letters else "${1}${2}${3}"
     return reply.str.replace_all(_build("|".join(rules), letters), kept)
 
 

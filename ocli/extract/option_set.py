@@ -39,7 +39,12 @@ _TEXT_AND = r" *\b(and|or)\b *\} *"  # what is left of LaTeX's \text{ and }
 _CALLED = r"\b([<IN>])[)\"']* ?选项"
 
 
-@extractor
+@extractor.reads(
+    "{}", "**{}**", "The answer is {}", "The correct answer is **{}**.", "Answer: {}", "**Answer:** {}", "\\boxed{{}}",
+    "$\\boxed{\\text{{}}}$.", "答案：{}", "答案是{}。", "【答案】{}", "故选：{}。", "因此，正确答案是 **{}**。",
+    "<think>Is the answer BD? 答案是 A？</think>\n\n答案：（{}）",
+    "Let us compare the options one by one.\n\n**Answer: {}**\n\nThe others do not fit the question.",
+)  # fmt: skip
 def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> pl.Expr:
     """Return the letters the reply settles on, sorted and written together ("ACD").
 

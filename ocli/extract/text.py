@@ -21,13 +21,21 @@ _WRAPPING = " \t\"'“”‘’「」*`_"
 _TRAILING = " \t.。!！,，;；:："
 
 
-@extractor
+@extractor.reads(
+    "{}", " {} ", "\n{}", "\n\n{}\n", "{}\r\n", "\t{}", "<think>Paris?</think>\n\n{}", "Paris?</think>{}",
+    "<think>\n\n</think>\n\n{}", "<thinking>巴黎？</thinking>\n{}", "◁think▷巴黎？◁/think▷{}",
+    "<|channel|>analysis<|message|>Paris?<|channel|>final<|message|>{}",
+)  # fmt: skip
 def text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the reply without thoughts and surrounding white space."""
     return _or_null(strip_thoughts(text).str.strip_chars())
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}.", "**{}**", "\"{}\"", "The answer is {}.", "The answer is: {}", "Answer: {}", "**Answer:** {}",
+    "So the final answer is **{}**.", "答案：{}", "答案是{}。", "答案为：{}", "【答案】{}", "最终答案：“{}”。",
+    "<think>The answer is Paris.</think>\n\n{}", "{}\n\nThis follows from the text.",
+)  # fmt: skip
 def short_text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the reply's first line without an opening such as "The answer is" or closing punctuation."""
     reply = strip_thoughts(text).str.strip_chars().str.strip_chars_start(_WRAPPING)

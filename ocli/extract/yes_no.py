@@ -55,7 +55,12 @@ _IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错
 _AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对的?|正确|真|能|会|可以)$"
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}.", "**{}**", "The answer is {}.", "Answer: {}", "**Answer:** {}", "So the final answer is: **{}**.",
+    "{}, because the passage says so.", "\\boxed{{}}", "$\\boxed{\\text{{}}}$.", "答案：{}", "答案是{}。", "【答案】{}",
+    "最终答案：**{}**", "<think>The answer is yes. 答案：否</think>\n\nThe answer is {}.",
+    "The passage speaks of both.\n\n**Answer: {}**\n\nIt follows from its last sentence.",
+)  # fmt: skip
 def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None = None) -> pl.Expr:
     """Return the reply's verdict as the first of ``words`` (yes) or the second (no).
 
