@@ -15,6 +15,7 @@ import polars as pl
 
 from ocli.extract.boxed import boxed
 from ocli.extract.choice import choice
+from ocli.extract.number import number
 from ocli.extract.thoughts import strip_thoughts
 from ocli.extract.yes_no import yes_no
 from ocli.registry import extractor
@@ -36,6 +37,11 @@ _CUE = (
 _NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
 _LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_ABBREVIATION = r"(\b(?:Mrs?|Ms|Dr|St|[ap]\.m|[ap]))\."
+_SEVERAL = rf"{_NUMBER}(?:/\d+)?(?: ?[A-Za-z]+)?(?:(?:,\s+|\s*;\s*)(?:and )?| and ){_NUMBER}"
+_NO_QUANTITY = rf"^[\[(]|^{_SEVERAL}|^\d+(?:st|nd|rd|th)\b|^-?[\d.]+(?:\s+-?[\d.]+)+$|\d ?: ?\d"
+_FORMULA = r"\d.*(?:10 ?\^|[*/×=≈]|\\times)|[=≈*/].*\d|\\frac"
+_QUANTITY = rf"^(?:about |approximately |roughly )?({_NUMBER})(?:\s*[A-Za-z%°(\\].*)?$"
 _BRACKETS = r"^[\s,\"'\[\](){}<>]*[\[\](){}<>][\s,\"'\[\](){}<>]*$"
 _INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?valid|(?:\w+ly )?invalid)(?-u:\b)"
 _VALID = r"(?i)(?-u:\b)(?:\w+ly )?valid(?-u:\b)"
@@ -66,14 +72,21 @@ def _only_line(reply: pl.Expr) -> pl.Expr:
 
 
 def _plain(found: pl.Expr) -> pl.Expr:
-    """Return a stated answer in its one plain form: number, brackets, or words."""
-    bare = found.str.replace_many(_SPELLINGS, leftmost=True).str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'")
-    number = bare.str.extract(rf"^(?:[-+*/() \d]*= ?)?({_NUMBER})(?: [A-Za-z][A-Za-z ]*)?$", 1)
-    number = number.str.replace_all(r"[,+]", "").str.replace(r"\.0+$", "")
+    """Return a stated answer in its one plain form: a number, brackets, or words."""
+    spelled = found.str.replace_many(_SPELLINGS, leftmost=True).str.replace_all(_ABBREVIATION, "${1}\u2024")
+    bare = spelled.str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'").str.replace_all("\u2024", ".", literal=True)
     brackets = pl.when(bare.str.contains(_BRACKETS)).then(bare.str.extract_all(r"[\[\](){}<>]").list.join(" "))
-    words = bare.str.replace_all(r"(^|[\s\[(,;<])[\"']|[\"']([\s\]),;<]|$)", "${1} ${2}").str.strip_chars("[]{} ")
-    words = words.str.replace_all(r"\s*[,;<]\s*|\s+", " ").str.strip_chars()
-    return _or_null(pl.coalesce(number, brackets, words))
+    words = bare.str.replace_all(r"(^|[\s\[(,;<])[\"']|[\"']([\s\]),;<]|$)", "${1} ${2}").str.strip_chars("[]{}() ")
+    words = words.str.replace_all(r"\s*[,;<]\s*|\s+", " ").str.replace_all(r"(\d) ?: ?(\d)", "${1}:${2}").str.strip_chars()
+    return _or_null(pl.coalesce(brackets, _number_of(bare), words))
+
+
+def _number_of(bare: pl.Expr) -> pl.Expr:
+    """Return the number that a stated answer is, its unit left out; null for a list, an ordinal, a time or words."""
+    formula: pl.Expr = number(bare, ())
+    leading = bare.str.extract(_QUANTITY, 1).str.replace_all(r"[,+]", "").str.replace(r"\.0+$", "")
+    one = pl.when(bare.str.contains(_FORMULA)).then(formula).otherwise(leading)
+    return pl.when(~bare.str.contains(_NO_QUANTITY)).then(one)
 
 
 def _or_null(answer: pl.Expr) -> pl.Expr:
