@@ -1,6 +1,6 @@
-"""Rows of CSV, TSV, JSONL, JSON and Parquet files, plain or compressed (.gz, .bz2); values of files with one a line.
+"""Rows of CSV, TSV, JSONL, JSON, XML and Parquet files, plain or compressed (.gz, .bz2); values of files with one a line.
 
-Every value of a CSV stays a string; JSON and Parquet keep their types. A malformed row is an error that names its line:
+Every value of a CSV or XML stays a string; JSON and Parquet keep their types. A malformed row is an error that names its line:
 a row that is silently dropped changes the score.
 """
 
@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from ocli.errors import DataError
 from ocli.types import Row
@@ -25,7 +26,7 @@ _COMPRESSED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz
 csv.field_size_limit(1 << 30)
 
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".xml", ".parquet")
 
 
 def is_data_file(name: str) -> bool:
@@ -60,6 +61,8 @@ def parse_rows(name: str, raw: bytes, header: list[str] | None = None, delimiter
     suffix, raw = _decompress(name, raw)
     if suffix == ".parquet":
         return _parquet(name, raw)
+    if suffix == ".xml":
+        return _xml(name, raw)
     text = _decode(name, raw)
     if suffix in (".csv", ".tsv"):
         return _csv(name, text, delimiter or ("," if suffix == ".csv" else "\t"), header)
@@ -67,7 +70,7 @@ def parse_rows(name: str, raw: bytes, header: list[str] | None = None, delimiter
         return _jsonl(name, text, header)
     if suffix == ".json":
         return _json(name, text, header)
-    raise DataError(f"{name}: unknown format {suffix!r}; known are .csv .tsv .jsonl .json .parquet, each also .gz or .bz2")
+    raise DataError(f"{name}: unknown format {suffix!r}; known are .csv .tsv .jsonl .json .xml .parquet, each also .gz or .bz2")
 
 
 def parse_values(name: str, raw: bytes) -> list[str]:
@@ -174,6 +177,20 @@ def _named(where: str, row: Any, header: list[str] | None) -> Row:
         hint = "; data.header can name a list's columns" if isinstance(row, list) else ""
         raise DataError(f"{where}: a row must be an object of named columns, not {type(row).__name__}{hint}")
     return row
+
+
+def _xml(name: str, raw: bytes) -> list[Row]:
+    """Read a list of flat elements, each a row of its attributes and of the texts in it, however deep the list stands."""
+    try:
+        place = ElementTree.fromstring(raw)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{name}: not valid XML: {error}") from None
+    while len(place) == 1 and any(len(inner) for inner in place[0]):
+        place = place[0]
+    tags = {element.tag for element in place}
+    if len(tags) > 1 or any(len(cell) for element in place for cell in element):
+        raise DataError(f"{name}: must hold one list of elements of the same name, each with plain texts in it")
+    return [{**element.attrib, **{cell.tag: cell.text or "" for cell in element}} for element in place]
 
 
 def _parquet(name: str, raw: bytes) -> list[Row]:
