@@ -84,6 +84,9 @@ Sets = Annotated[
         show_default=False,
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Ask nothing: print requests, estimated tokens and cost, and the first prompt.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: what is not on this machine is an error.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArg = Annotated[
@@ -96,7 +99,8 @@ RunArg = Annotated[
 def evaluate(
     recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, shard: Shard = None,  # noqa: B006
     data_dir: DataDir = None, work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [],  # noqa: B006
-    offline: Offline = False, debug: Debug = False, timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+    offline: Offline = False, dry_run: DryRun = False, debug: Debug = False,
+    timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Ask, score and report: the three stages in order."""
     from ocli.stages.report import report
@@ -104,6 +108,8 @@ def evaluate(
 
     settings = {"limit": limit, "shard": shard, "data_dir": data_dir, "work_dir": work_dir, "offline": offline or None}
     resolved = _load(recipe, model, task, set_, settings)
+    if dry_run:
+        _estimate(resolved)
     run, _ = _infer(resolved, resume, timestamp, debug)
     unscored = score(run, _say)
     _show(report(run))
@@ -116,11 +122,14 @@ def evaluate(
 def infer(
     recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, shard: Shard = None,  # noqa: B006
     data_dir: DataDir = None, work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [],  # noqa: B006
-    offline: Offline = False, debug: Debug = False, timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+    offline: Offline = False, dry_run: DryRun = False, debug: Debug = False,
+    timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Ask only; prints the run directory."""
     settings = {"limit": limit, "shard": shard, "data_dir": data_dir, "work_dir": work_dir, "offline": offline or None}
     resolved = _load(recipe, model, task, set_, settings)
+    if dry_run:
+        _estimate(resolved)
     run, failed = _infer(resolved, resume, timestamp, debug)
     print(run.path)
     raise typer.Exit(INCOMPLETE if failed else OK)
@@ -212,7 +221,8 @@ def list_(
     """Search models, tasks, recipes and suites."""
     from ocli.catalog import KINDS, search
     from ocli.errors import did_you_mean
-    from ocli.stages.listing import aligned, sections
+    from ocli.stages.listing import NUMBERS, sections
+    from ocli.stages.tables import aligned
 
     if kind and kind not in KINDS:
         raise OcliError(f"--kind {kind}: unknown{did_you_mean(kind, KINDS)} (known: {', '.join(KINDS)})")
@@ -222,8 +232,8 @@ def list_(
         raise OcliError(f"nothing is called {' '.join(words or [])!r}; 'ocli list' shows everything")
     for number, (heading, rows) in enumerate(sections(found)):
         print("\n" * (number > 0) + heading)
-        for line in aligned(rows):
-            print(_fit(line))
+        for line in aligned(rows, right=NUMBERS):
+            print(_fit(f"  {line}"))
 
 
 @app.command()
@@ -240,6 +250,15 @@ def show(
 
     for line in show_name(name, row, model[0] if model else None, data_dir, offline):
         print(line)
+
+
+def _estimate(recipe: Recipe) -> None:
+    """Print what a run would ask, and end."""
+    from ocli.stages.dry_run import dry_run
+
+    for line in dry_run(recipe):
+        print(line)
+    raise typer.Exit(OK)
 
 
 def _load(reference: str | None, models: list[str], tasks: list[str], sets: list[str], settings: dict[str, Any]) -> Recipe:
@@ -282,7 +301,7 @@ def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool) -> 
         raise typer.Exit(INTERRUPTED) from None
     if outcome.kept:
         _say(f"{outcome.kept} replies were there already, {outcome.asked} asked now")
-    return run, outcome.failed + outcome.broken
+    return run, outcome.failed + outcome.broken + outcome.unpaid
 
 
 def _refuse_unlabelled(run: Run) -> None:

@@ -16,7 +16,6 @@ from ocli.prompts import compile_field
 from ocli.task import TaskSpec
 from ocli.types import Row
 
-
 _NO_LABELS = (
     "a split whose labels are not public cannot be scored: choose another one (--set task.data.splits.test=...), or say "
     "'labels: false' to have the answers written to a file"

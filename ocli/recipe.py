@@ -16,6 +16,22 @@ ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines")
 """An engine is a file; its name is the file's."""
 
 
+class Price(Strict):
+    """What a server takes for a million tokens; ``cached`` left out: as ``input``."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0)
+    currency: str = "USD"
+
+
+class Budget(Strict):
+    """What a run may spend, over all its models: tokens (prompt and completion), and money at the models' prices."""
+
+    tokens: int | None = Field(None, ge=1)
+    cost: float | None = Field(None, gt=0)
+
+
 class ModelSpec(Strict):
     """An engine, a path or name, and its load and sampling settings."""
 
@@ -31,9 +47,13 @@ class ModelSpec(Strict):
     args: dict[str, Any] = {}
     engines: dict[str, dict[str, Any]] = {}
     sampling: SamplingSpec = SamplingSpec()
-    base_url: str | None = None
+    base_url: str | Annotated[list[str], Field(min_length=1)] | None = None
     api_key_env: str | None = None
     concurrency: int | None = Field(None, ge=1)
+    rpm: float | None = Field(None, gt=0)
+    tpm: float | None = Field(None, gt=0)
+    qps: float | None = Field(None, gt=0)
+    price: Price | None = None
 
     @field_validator("engine")
     @classmethod
@@ -75,6 +95,7 @@ class Settings(Strict):
     offline: bool = False
     seed: int = 0
     sampling: SamplingSpec = SamplingSpec()
+    budget: Budget = Budget()
 
     @field_validator("shard")
     @classmethod

@@ -29,7 +29,7 @@ from ocli.errors import RunError
 from ocli.plan import describe
 from ocli.recipe import Recipe
 from ocli.schema import validate
-from ocli.types import Reply, Request
+from ocli.types import Reply, Request, Usage
 
 
 class Run:
@@ -211,6 +211,13 @@ def keep_valid(path: Path, planned: Mapping[tuple[str, int], str]) -> tuple[set[
     if dropped:
         write_whole(path, (line for number, (line, _) in enumerate(_lines(path)) if number not in dropped))
     return kept, len(stale)
+
+
+def usages(path: Path) -> Iterator[Usage]:
+    """Yield what each reply of a predictions file has used."""
+    for _, row in _lines(path) if path.is_file() else ():
+        said = (row or {}).get("usage") or {}
+        yield Usage(said.get("prompt"), said.get("cached"), said.get("completion"))
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:

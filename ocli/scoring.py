@@ -32,6 +32,8 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "right": pl.Int64,
     "weights": pl.List(pl.Float64),
 }
+USAGE = ("prompt", "cached", "completion")
+"""What a prediction line's ``usage`` counts; results have a column of each, ``prompt_tokens`` and so on."""
 REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "key": pl.String,
     "id": pl.String,
@@ -40,6 +42,7 @@ REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "finish_reason": pl.String,
     "error": pl.String,
     "shots_dropped": pl.Int64,
+    "usage": pl.Struct(dict.fromkeys(USAGE, pl.Int64)),
 }
 LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES, "contexts": pl.Int64}
 CHUNK = 8 << 20
@@ -122,8 +125,8 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
     """Score each item's reply by every rule of the task.
 
     Returns one row an item, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for each
-    further rule, then ``groups``, ``key`` and ``shots_dropped``. ``score`` is the first rule's (0 to 1; of a perplexity the nats
-    per unit, with a column of units beside it), null where the request failed.
+    further rule, then ``groups``, ``key``, ``shots_dropped`` and the tokens that the reply used (``USAGE``). ``score`` is the
+    first rule's (0 to 1; of a perplexity the nats per unit, with a column of units beside it), null where the request failed.
     """
     replies = replies.rename({"choices": "likelihoods"}, strict=False)
     asked = items.with_row_index("position").join(replies, on="id", how="left", maintain_order="left")
@@ -141,7 +144,8 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
     )
     further = [column for rule in task.score[1:] for column in (rule.label, units_of(rule)) if column in scored.columns]
     units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
-    return scored.select(*COLUMNS, *units, *further, "groups", "key", "shots_dropped")
+    used = [pl.col("usage").struct.field(name).alias(f"{name}_tokens") for name in USAGE]
+    return scored.select(*COLUMNS, *units, *further, "groups", "key", "shots_dropped", *used)
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:

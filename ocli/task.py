@@ -31,6 +31,7 @@ LIKELIHOOD_METRICS: dict[Mode, tuple[str, ...]] = {
 
 RESULT_COLUMNS = {
     "id", "subset", "sample", "answer", "target", "score", "status", "groups", "key", "shots_dropped",
+    "prompt_tokens", "cached_tokens", "completion_tokens",
 }  # fmt: skip
 
 

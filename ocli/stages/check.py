@@ -52,9 +52,15 @@ def _without(task: str, error: OcliError) -> str:
     return " | ".join(str(error).removeprefix(f"{task}: ").splitlines())
 
 
+def _has_oracle(plan: TaskPlan) -> bool:
+    """Say whether the prompt has a right answer to say: without an assistant block, any reply may be right (IFEval)."""
+    return plan.spec.mode != "generate" or "assistant" in plan.prompt.blocks
+
+
 def _described(plan: TaskPlan) -> str:
     subsets = len(plan.shots)
     words = [f"{len(plan.items)} items", f"{subsets} subsets" if subsets > 1 else "", f"{plan.spec.fewshot.count} shots"]
+    words += [] if _has_oracle(plan) else ["no right answer to try"]
     return ", ".join(word for word in (*words, *dict.fromkeys(plan.origin.values())) if word)
 
 
@@ -68,11 +74,11 @@ def problem_of(plan: TaskPlan) -> str | None:
         if plan.spec.mode == "perplexity" or not plan.spec.labels:
             return None  # there is no right answer: that every text is written is known from planning
         items = items_frame(plan)
-        replies = asyncio.run(_asked(plan, ("oracle", "silent")))
-        right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
+        replies = asyncio.run(_asked(plan, ("oracle", "silent") if _has_oracle(plan) else ("silent",)))
+        *right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
     except OcliError as error:
         return _without(plan.name, error)
-    for said, scored in [("the right answer", right), *_in_other_words(plan, items)]:
+    for said, scored in [*(("the right answer", scored) for scored in right), *_in_other_words(plan, items)]:
         missed = scored.filter((pl.col("score") != 1) | (pl.col("status") != "ok"))
         if not missed.is_empty():
             row = missed.row(0, named=True)

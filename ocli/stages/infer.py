@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocli import engines
+from ocli.cost import Account, Purse
 from ocli.engines import Engine
-from ocli.errors import EngineError, RunError
+from ocli.errors import EngineError, RecipeError, RunError
 from ocli.plan import TaskPlan, plan_tasks
 from ocli.recipe import ModelSpec, Recipe
-from ocli.runs import Run, keep_valid, versions, write_whole
+from ocli.runs import Run, keep_valid, usages, versions, write_whole
 from ocli.scoring import check_rules, find_rules, items_frame
 from ocli.stages.progress import Screen
 from ocli.stages.quiet import diverted, last_error
@@ -38,6 +39,19 @@ class Outcome:
     kept: int = 0
     failed: int = 0
     broken: int = 0
+    unpaid: int = 0
+    """Left unasked because the budget was spent."""
+
+
+def prepare(recipe: Recipe, say: Say) -> tuple[list[TaskPlan], Purse]:
+    """Find and check all that can be wrong before an engine is loaded: rules, budget, data, prompts."""
+    for task in recipe.tasks.values():
+        find_rules(task)
+    purse = _open_purse(recipe)
+    plans = plan_tasks(recipe, say)
+    for plan in plans:
+        check_rules(plan)
+    return plans, purse
 
 
 def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tuple[Run, Outcome]:
@@ -47,14 +61,10 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
         _refuse_servers(recipe)
     if run is not None:
         _refuse_another_recipe(run, recipe)
-    for task in recipe.tasks.values():
-        find_rules(task)
     loaded = {name: engines.load(spec) for name, spec in recipe.models.items()}
     for engine in loaded.values():
         engine.check(recipe.tasks)
-    plans = plan_tasks(recipe, say)
-    for plan in plans:
-        check_rules(plan)
+    plans, purse = prepare(recipe, say)
     record = {"models": {}, "tasks": {plan.name: _record(plan) for plan in plans}}
     recipe = recipe.model_copy(update={"record": record, "versions": versions(PACKAGES)})
     resumed = run is not None
@@ -64,8 +74,14 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
     say(f"run: {run.path}")
     outcome = Outcome()
     for name, engine in loaded.items():
+        account = purse.open(recipe.models[name].price)
+        asking = Asking(name, engine, recipe, plans, run, resumed, debug, account)
         try:
-            _ask_model(Asking(name, engine, recipe, plans, run, resumed, debug), outcome)
+            if not purse.empty:
+                _ask_model(asking, outcome)
+            else:
+                say(f"{name}: not asked, for the budget is spent")
+                outcome.unpaid += 1
         except EngineError as error:
             outcome.broken += 1
             if outcome.broken == len(loaded) or debug:
@@ -85,6 +101,7 @@ class Asking:
     run: Run
     resumed: bool
     debug: bool
+    account: Account
 
     @property
     def spec(self) -> ModelSpec:
@@ -140,7 +157,10 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
         asking.recipe.record["models"][model] = engine.record
         run.save(asking.recipe)
         kept = sum(map(len, done.values()))
-        stream = Stream(model, run, asking.shares, kept, screen, asking.debug)
+        if asking.resumed:
+            for plan in asking.shares:
+                asking.account.add_all(usages(run.predictions(model, plan.name)))
+        stream = Stream(model, run, asking.shares, kept, asking.account, screen, asking.debug)
         try:
             await stream.drain(engine, asking.left(done))
         finally:
@@ -151,9 +171,26 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
             outcome.failed += stream.progress.errors
             outcome.kept += kept
             run.log("infer", f"{model}: {stream.asked} asked, {stream.progress.errors} failed, {kept} kept")
+        left = 0 if stream.interrupted else stream.progress.total - stream.progress.done
+        outcome.unpaid += left
+        if left:
+            screen.say(f"{model}: the budget is spent, {left} questions are not asked; {asking.account.describe()}")
         return stream.interrupted
     finally:
         await engine.close()
+
+
+def _open_purse(recipe: Recipe) -> Purse:
+    """Return what the run may spend; raise RecipeError where its money cannot be counted."""
+    if recipe.budget.cost is not None:
+        for name, spec in recipe.models.items():
+            if spec.price is None:
+                raise RecipeError(
+                    f"budget.cost: model {name} has no 'price'; say it (price: {{input: ..., output: ...}} per million tokens)"
+                )
+        if len({spec.price.currency for spec in recipe.models.values() if spec.price}) > 1:
+            raise RecipeError("budget.cost: the models' prices are in several currencies; write them in one")
+    return Purse(recipe.budget)
 
 
 def _refuse_servers(recipe: Recipe) -> None:

@@ -7,9 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from ocli.catalog import KINDS, Entry
+from ocli.stages.tables import Row
 from ocli.task import CAPABILITIES, mode_name
 
-Row = tuple[str, ...]
+NUMBERS = (2, 4)
+"""The columns of a task's row that are numbers."""
 
 
 def sections(found: Sequence[Entry]) -> Iterator[tuple[str, list[Row]]]:
@@ -40,14 +42,6 @@ def task_row(entry: Entry) -> Row:
     count = sum(items.values()) if isinstance(items, dict) else items
     mode = mode_name(data.get("mode", "generate"), rule.get("by"))
     return entry.name, mode, str(_shots(data)), str(label), str(count), data.get("description") or ""
-
-
-def aligned(rows: Sequence[Row]) -> Iterator[str]:
-    """Lay rows out in columns, numbers to the right; the last column is as long as it is."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.rjust(width) if cell.isdigit() else cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  " + "  ".join(cells).rstrip()
 
 
 def to_markdown(found: Sequence[Entry]) -> str:

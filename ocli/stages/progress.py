@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ocli.cost import Spent, money
 from ocli.types import Reply
 
 PLAIN_SECONDS = 5.0
@@ -32,14 +33,17 @@ class Screen:
 
 
 class Progress:
-    """Counts replies and shows: done/total, replies/s, tokens/s, ETA, running score, errors."""
+    """Counts replies and shows: done/total, replies/s, tokens/s, ETA, running score, what it cost so far, errors."""
 
-    def __init__(self, title: str, total: int, done: int, score: Callable[[], float | None], screen: Screen) -> None:
+    def __init__(
+        self, title: str, total: int, done: int, score: Callable[[], float | None], screen: Screen, spent: Spent
+    ) -> None:
         self.title = title
         self.total = total
         self.done = done
         self.errors = 0
         self._score = score
+        self._spent = spent
         self._ticks: deque[tuple[float, int, int]] = deque([(time.monotonic(), done, 0)])
         self._tokens = 0
         self._shown = 0.0
@@ -95,6 +99,8 @@ class Progress:
         mean = self._score()
         if mean is not None:
             parts.append(f"score {mean:.1f}")
+        if self._spent.cost is not None and self._spent.price:
+            parts.append(money(self._spent.cost, self._spent.price))
         parts.append(f"{self.errors} error{'' if self.errors == 1 else 's'}")
         return "  ".join(parts)
 

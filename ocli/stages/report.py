@@ -16,11 +16,13 @@ from typing import Any
 
 import polars as pl
 
+from ocli.cost import Spent
 from ocli.errors import RunError
 from ocli.metrics.likelihood import PERPLEXITIES
 from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
+from ocli.scoring import USAGE
 from ocli.stages import tables
 from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of
 from ocli.stages.submission import unlabelled
@@ -94,6 +96,8 @@ class Summary:
     """The capability of each task."""
     unlabelled: list[str] = field(default_factory=list)
     """A line for each model and task whose labels are not public."""
+    spent: dict[str, Spent] = field(default_factory=dict)
+    """What each model's replies have used, as far as its engine says."""
     unasked: list[str] = field(default_factory=list)
     """``model, task`` pairs that have no reply at all, because the model could not be asked."""
 
@@ -101,6 +105,7 @@ class Summary:
         """Return the contract's ``summary.json``."""
         names = ("run", "recipe", "models", "partial", "unlabelled", "unasked")
         data = {name: getattr(self, name) for name in names}
+        data["spent"] = {model: spent.to_json() for model, spent in self.spent.items()}
         rows = [row.to_json() for row in self.rows]
         return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
@@ -139,11 +144,23 @@ def summarise(run: Run) -> Summary:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
             if "shots_dropped" not in results.columns:
                 raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
+            _count(summary.spent.setdefault(model, Spent(recipe.models[model].price)), results)
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
             summary.rows += [replace(row, reference=published) if row.is_headline and published else row for row in rows]
         summary.rows += capability_means(model, summary)
     return summary
+
+
+def _count(spent: Spent, results: pl.DataFrame) -> None:
+    """Add up the tokens of a task's replies; those of an older ocli do not have them."""
+    if "prompt_tokens" in results.columns:
+        told = results.filter(pl.col("prompt_tokens").is_not_null() | pl.col("completion_tokens").is_not_null())
+        spent.requests += told.height
+        spent.prompt, spent.cached, spent.completion = (
+            before + int(told[f"{name}_tokens"].sum())
+            for before, name in zip((spent.prompt, spent.cached, spent.completion), USAGE, strict=True)
+        )
 
 
 def capability_means(model: str, summary: Summary) -> Iterator[SummaryRow]:
@@ -186,6 +203,7 @@ def combine(summaries: Sequence[Summary]) -> Summary:
     for summary in summaries:
         label = {m: m if names.count(m) == 1 else f"{m}@{summary.run.rsplit('/', 1)[-1]}" for m in summary.models}
         whole.models += label.values()
+        whole.spent |= {label[model]: spent for model, spent in summary.spent.items()}
         whole.rows += [replace(row, model=label[row.model]) for row in summary.rows]
         whole.partial |= summary.partial
         whole.capabilities |= summary.capabilities

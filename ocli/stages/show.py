@@ -14,7 +14,7 @@ from ocli.plan import plan_task, version
 from ocli.recipe import ModelSpec, Recipe
 from ocli.rows import is_data_file
 from ocli.task import SamplingSpec, TaskSpec
-from ocli.types import Context
+from ocli.types import Context, Request
 
 
 def show_name(name: str, row: int, model: str | None, data_dir: str | None, offline: bool) -> Iterator[str]:
@@ -60,6 +60,11 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
     yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {kind}"
     if spec.mode != "perplexity":
         yield f"right answer: {request.oracle!r}"
+    yield from show_request(request)
+
+
+def show_request(request: Request) -> Iterator[str]:
+    """Yield the lines of a prompt, as turns or as one text, and of the choices after it."""
     if not request.choices:
         yield from _context(request.messages if request.messages is not None else request.prompt or "")
     for number, choice in enumerate(request.choices):

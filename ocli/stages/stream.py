@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
+from ocli.cost import Account
 from ocli.engines import Engine, ask
 from ocli.errors import EngineError, OcliError
 from ocli.plan import TaskPlan
@@ -27,15 +28,18 @@ NAMED = 5
 class Stream:
     """Asks the requests of all tasks and writes each reply the moment it arrives."""
 
-    def __init__(self, model: str, run: Run, plans: list[TaskPlan], kept: int, screen: Screen, debug: bool) -> None:
+    def __init__(
+        self, model: str, run: Run, plans: list[TaskPlan], kept: int, account: Account, screen: Screen, debug: bool
+    ) -> None:
         self.asked = 0
+        self._account = account
         self.interrupted = False
         self._debug = debug
         self._first_errors: set[str | None] = set()
         self._failed: dict[str, list[tuple[str, str]]] = {}
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
-        self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen)
+        self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen, account)
 
     async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
         """Answer all requests with as many workers as the engine can use, or until Ctrl-C (then ``interrupted`` is set)."""
@@ -82,10 +86,11 @@ class Stream:
 
     async def _work(self, engine: Engine, requests: Iterator[Request]) -> None:
         # All workers pull from one iterator: what is rendered is what is in flight, and no more.
-        for request in requests:
+        while not self._account.purse.empty and (request := next(requests, None)) is not None:
             reply = await self._ask(engine, request)
             self._files[request.task].append(to_line(request, reply))
             self.asked += 1
+            self._account.add(reply.usage)
             if reply.error is None:
                 self._running.add(request, reply)
             else:  # errors that differ in their numbers only are one kind

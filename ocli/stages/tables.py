@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Container, Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ocli.stages.report import Summary, SummaryRow
 
 COLUMNS = ("dataset", "version", "metric", "mode")
+Row = tuple[str, ...]
 WIDE = 10_000
 """Columns of a file: nothing is cut."""
 
@@ -51,6 +54,17 @@ def to_text(summary: Summary) -> str:
     return "\n".join([table, "", *notes(summary), ""])
 
 
+def aligned(rows: Sequence[Row], right: Container[int] = ()) -> Iterator[str]:
+    """Lay rows of texts out in columns, those of these numbers to the right; nothing is cut."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, cell, width in zip(count(), row, widths, strict=False)
+        )
+        yield "  ".join(cells).rstrip()
+
+
 def to_rich(summary: Summary, width: int) -> Table:
     """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
     lines = _lines(summary)
@@ -79,6 +93,7 @@ def notes(summary: Summary) -> list[str]:
         if row.is_headline:
             lines.append(_note(row))
             lines += [_compared(row, row.reference, row.task in summary.partial)] if row.reference else []
+    lines += [f"{model}: {spent.describe()}" for model, spent in summary.spent.items() if spent.cost is not None]
     lines += [f"NO SCORE: {line}" for line in summary.unlabelled]
     lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
     return lines

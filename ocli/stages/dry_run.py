@@ -1,0 +1,69 @@
+"""What a run would ask, estimated before anything is: requests, tokens, money, and the first prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ocli.cost import Spent, estimate_tokens, money
+from ocli.plan import TaskPlan
+from ocli.recipe import ModelSpec, Recipe
+from ocli.stages.infer import prepare
+from ocli.stages.show import show_request
+from ocli.stages.tables import Row, aligned
+from ocli.task import SamplingSpec
+from ocli.types import Request, Usage
+
+
+def dry_run(recipe: Recipe) -> Iterator[str]:
+    """Yield the lines: for each model and task the requests and estimated tokens, then what it may cost, and a prompt.
+
+    No engine is started, so that a model which does not say ``chat`` is taken for a chat model. Prompts are counted without the
+    model's own tokenizer and chat template, completions as long as the settings allow.
+    """
+    plans, _ = prepare(recipe, lambda _: None)
+    shares = [plan.share(recipe.shard) for plan in plans]
+    rows: list[Row] = [("model", "task", "requests", "prompt tokens", "completion tokens", "")]
+    for name, model in recipe.models.items():
+        counts = [_count(plan, model, recipe.sampling) for plan in shares]
+        rows += [_row(name, plan.name, spent) for plan, spent in zip(shares, counts, strict=True)]
+        if len(counts) > 1:
+            rows.append(_row(name, "all", _sum(counts, model)))
+    yield from aligned(rows, right=(2, 3, 4, 5))
+    name, model = next(iter(recipe.models.items()))
+    yield f"\nthe first prompt of {plans[0].name}, as {name} gets it:"
+    yield from show_request(next(_requests(shares[0], model, recipe.sampling)))
+
+
+def _requests(plan: TaskPlan, model: ModelSpec, sampling: SamplingSpec) -> Iterator[Request]:
+    return plan.requests(model, model.chat is not False, sampling)
+
+
+def _count(plan: TaskPlan, model: ModelSpec, sampling: SamplingSpec) -> Spent:
+    """Count what one task would use: prompts about, completions at most."""
+    spent = Spent(model.price)
+    for request in _requests(plan, model, sampling):
+        if not request.choices:
+            asked = request.messages if request.messages is not None else request.prompt or ""
+            spent.add(Usage(estimate_tokens(asked), None, request.sampling.max_tokens))
+        elif model.engine == "openai":  # a server is asked each choice with its whole context
+            spent.add_all(Usage(estimate_tokens(one.context) + estimate_tokens(one.text), None, 1) for one in request.choices)
+        else:
+            contexts = {id(one.context): one.context for one in request.choices}
+            texts = [*contexts.values(), *(one.text for one in request.choices)]
+            spent.add(Usage(sum(map(estimate_tokens, texts)), None, 0))
+    return spent
+
+
+def _sum(counts: list[Spent], model: ModelSpec) -> Spent:
+    whole = Spent(model.price)
+    for name in ("requests", "prompt", "completion"):
+        setattr(whole, name, sum(getattr(spent, name) for spent in counts))
+    return whole
+
+
+def _row(model: str, task: str, spent: Spent) -> Row:
+    least = Spent(spent.price, prompt=spent.prompt)
+    cost = ""
+    if spent.price and least.cost is not None and spent.cost is not None:
+        cost = f"{money(least.cost, spent.price)} to {money(spent.cost, spent.price)}"
+    return model, task, f"{spent.requests:,}", f"about {spent.prompt:,}", f"at most {spent.completion:,}", cost
