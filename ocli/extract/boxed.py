@@ -22,6 +22,8 @@ def _balanced(depth: int) -> str:
 
 
 _BOXED = rf"\\(?:boxed|fbox)\s*(?:\{{({_balanced(_DEPTH)})\}}|([^\s{{}}$\\]+))"
+_EMPTY = r"\\(?:boxed|fbox)\s*\{\s*\}"  # a mention of the command ("within \boxed{} as asked")
+_GLM = r"(?s)<\|begin_of_box\|>(.*?)<\|end_of_box\|>"
 
 
 @extractor.reads(
@@ -33,7 +35,8 @@ _BOXED = rf"\\(?:boxed|fbox)\s*(?:\{{({_balanced(_DEPTH)})\}}|([^\s{{}}$\\]+))"
 )  # fmt: skip
 def boxed(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     r"""Return the content of the last ``\boxed{...}`` (or ``\boxed 7``), thoughts aside; of boxes in a box the innermost."""
-    last = strip_thoughts(text).str.extract_all(_BOXED).list.last()
+    reply = strip_thoughts(text).str.replace_all(_EMPTY, "").str.replace_all(_GLM, "\\boxed{$1}")
+    last = reply.str.extract_all(_BOXED).list.last()
     for _ in range(2):
         last = last.str.replace(rf"(?s)^\s*{_BOXED}\s*[.]?$", "${1}${2}")
     answer = last.str.strip_chars()

@@ -31,6 +31,7 @@ _SPELLINGS = {
     **dict.fromkeys(["\\mathrm{", "\\mathbf{", "\\rm", "\\bf", "\\,", "\\ ", "<b>", "</b>", "<strong>"], ""),
     **dict.fromkeys(["</strong>", "<|im_start|>assistant", "<|begin_of_solution|>", "\u200b", "\ufeff"], ""),
     **dict.fromkeys(["\\boxed", "\\fbox"], "□"),
+    **{"<|begin_of_box|>": "□{", "<|end_of_box|>": "}"},
     **dict.fromkeys(["<answer>", "<Answer>", "<ANSWER>"], "答案:"),
     **dict.fromkeys(["</answer>", "</Answer>", "</ANSWER>", "<br>", "<br/>", "<p>", "</p>"], "\n"),
 }
@@ -66,7 +67,7 @@ _REJECTED = (
     r"|eliminat(?:e[sd]?|ing)|exclud(?:e[sd]?|ing)"
     r"|discard|reject|except|than|vs|versus|between)\b|n't)(?:[ .:(\"']|\b(?i:be|the|options?|choices?"
     r"|answers?|both|either)\b)*<S>"
-    r"|<S>[)\"' ]*(?:\b(?:options?|choices?|statements?|answers?) )?(?:(?i:is|are|was|were|seems?|looks?"
+    r"|<S><ASIDE> *(?:\b(?:options?|choices?|statements?|answers?) )?(?:(?i:is|are|was|were|seems?|looks?"
     r"|would be|can be|could be|being)"
     r"(?: (?:also|clearly|obviously|definitely|both|all|simply|therefore|thus|just|the|an|a|completely"
     r"|totally|probably|partially))*"
@@ -113,17 +114,20 @@ _CUE = (
     r"|\b(?i:answers?|(?:correct|right|best|appropriate|likely) (?:option|choice|statement|one|selection"
     r"|response|letter)"
     r"|(?:incorrect|wrong|false|untrue|true|odd) (?:option|choice|statement|one|answer)[ ]?(?:is|:|out is)"
-    r"|choose|chose|choosing|pick|select|go(?:ing)? with|opt for|(?:choice|option|guess|pick|selection"
+    r"|choose|chose|choosing|pick|select|go(?:ing)? with|opt for|filled (?:in )?with|(?:choice|option|guess|pick|selection"
     r"|conclusion)(?: is|:))"
     r"(?i:<FILL>)*(?:<S>|<LOWER>)"
     r"|\b(?i:so|thus|therefore|hence|consequently|it is|it's|must be|should be|this is|that's|that is"
-    r"|leaves|only|i'd say|would say|think|believe)\b"
+    r"|leaves|left with|looks like|only|i'd say|would say|think|believe)\b"
     r"(?i:[ ,:(\"']|\b(?:it|is|it's|the|options?|choice|answer|must|be|with|us|only|probably|likely"
-    r"|definitely)\b)*<S>(?:<CLOSE>| (?:is (?:the|correct|right|true|best)|fits|works|satisfies|meets)\b| \()"
+    r"|definitely)\b)*<S>(?:<CLOSE>| to me\b| (?:is (?:the|correct|right|true|best)|fits|works|satisfies|meets)\b| \()"
+    r"|\b(?i:one|word|phrase|term|option|choice|statement)\b[^.\n]{1,80}? is [(\"']*<S><CLOSE>"
+    r"|<S>,? it is(?:[.!]|$)"
     r"|<S>[)\"' .]*(?i:is|would be|must be|should be|as)(?: (?:clearly|indeed|definitely"
     r"|therefore))* (?i:the|my|our)(?: [a-z]+)? (?:answer|choice|option)\b"
-    r"|(?:[^0-9][.]|[\n。!;:])[ (\">#-]*<S>[)\"'.!。 ]*$"
+    r"|(?:[^0-9][.]|[\n。!?;:])[ (\">#-]*<S>[)\"'.!。 ]*$"
 )
+_ASIDE = r"[)\"']*(?: \([^()\n]{1,80}\))?,?"  # B (its text)
 _LOWER = r"\b<l>(?: ?(?:[,/]|and|or) ?<l>\b)*[ ]*(?:[.。)\"',;:!\n]|$|\b(?:because|since)\b)"
 _FILL = (
     r"[ :=\n\"'(>#-]|\b(?:is|are|was|be|would|will|should|must|the|option|choice|letter|correct|right|best"
@@ -134,14 +138,15 @@ _FILL = (
 )
 _OPENING = (
     r"^[ \n(\">#^=-]*(<S>)[)\"']*(?:[.。);!]|[、,] ?(?:[^<IN> ]|$)|\n|$|:[^\n]| ?(?:because|since|as|is)\b"
-    r"| - | \(|(?:选|因为|由于|理由|解析))"
+    r"| - | \(|\((?:解|详解|分析|理由)|(?:选|因为|由于|理由|解析))"
 )
+_LABELLED = r"^(?:(?i:option|choice) )?\(?(<L>|<l>)(?:[):] ?[^\n]{1,80})?$"  # all of the reply
 _VERDICT = (
     r"<S>[)\" ]*(?:选?项)?(?:[ ,:、是才为则最也就都均]|的|说法|表述|叙述|描述)*(?:正确|对(?:[的.,;!。\n ]"
-    r"|$)|成立|恰当|准确|选[ .,。\n])"
-    r"|<S>[)\"']* (?i:is|are|seems|looks|appears|must be|would be)(?: (?:the|also|indeed|clearly|definitely"
+    r"|$)|成立|恰当|准确|合适|合理|选[ .,。\n])"
+    r"|<S><ASIDE> (?i:is|are|seems|looks|appears|must be|would be)(?: (?:the|also|indeed|clearly|definitely"
     r"|most|more|a|to be|both|all))*"
-    r" (?i:correct|right|true|better|best|valid|accurate)\b|<S>[)\"']* ?[:-] (?i:correct|right|true)\b"
+    r" (?i:correct|right|true|better|best|stronger|closest|valid|accurate)\b|<S>[)\"']* ?[:-] (?i:correct|right|true)\b"
 )
 _UNDECIDED = (
     r"\b<L>[.、:)] ?[^\s]|(?i)无法|不确定|不知道|不清楚|难以|都不|均不|都错|皆非|cannot|can't|unable"
@@ -173,6 +178,7 @@ def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         (_last, _CUE),
         (_first, _OPENING),
         (_only, _VERDICT),
+        (_first, _LABELLED),
         (_only_if_brief, "<S>"),
     ]
     state = _settle(state, letters, (_strip, _normal, _clean), rules)
@@ -204,7 +210,7 @@ def _letters(choices: Sequence[str]) -> str:
 @cache
 def _build(pattern: str, letters: str) -> str:
     """Fill a pattern's placeholders for the offered letters."""
-    parts = {"<FILL>": _FILL, "<CLOSE>": _CLOSE, "<LOWER>": _LOWER, "<S>": _ENUMERATION, "<IN>": letters}
+    parts = {"<ASIDE>": _ASIDE, "<FILL>": _FILL, "<CLOSE>": _CLOSE, "<LOWER>": _LOWER, "<S>": _ENUMERATION, "<IN>": letters}
     parts |= {"<L>": f"[{letters}]", "<l>": f"[{letters.lower()}]", "<1>": letters[0], "<2>": letters[1]}
     for name, part in parts.items():
         pattern = pattern.replace(name, part)

@@ -21,10 +21,10 @@ _SPELLINGS = {
     # Digits of other scripts (Bengali, Thai, ...), which a regular expression takes for digits too.
     **{chr(code): str(unicodedata.decimal(chr(code))) for code in range(0x660, 0xFF10) if chr(code).isdecimal()},
     **dict.fromkeys(["-\\$", "-$", "-€", "-£", "-¥", "-￥", "−\\$", "−$", "−", "﹣"], "-"),
-    **dict.fromkeys(["\\$", "$", "＄", "€", "£", "¥", "￥", "\u3000", "\xa0", "\u202f"], " "),
+    **dict.fromkeys(["\\$", "$", "＄", "€", "£", "¥", "￥", "\u3000", "\xa0"], " "),
     **dict.fromkeys(["**", "__", "`", "\\,", "\\!", "\\;", "\\ ", "\\left", "\\right", "\u200b", "\r"], ""),
     **dict.fromkeys(["\\text{", "\\textbf{", "\\mathrm{", "\\mathbf{", "\\(", "\\)", "\\[", "\\]"], " "),
-    **dict.fromkeys(["\\boxed", "\\fbox"], "□"),
+    **{"\\boxed": "□", "\\fbox": "□", "<|begin_of_box|>": "□{", "<|end_of_box|>": "}", "\u2009": "\u202f"},
     **dict.fromkeys(["\\times", "\\cdot", "×", "·"], "*"),
     **{"{,}": ",", "\\%": "%", "\\dfrac": "\\frac", "\\tfrac": "\\frac", "<answer>": "\nanswer:", "<br>": "\n"},
 }
@@ -39,7 +39,8 @@ _POWER_OF_UNIT = r"([A-Za-z]\}?) ?\^ ?\{?-?\d+\}?"
 _SQUARE_OR_CUBE = r"(?-u:\b)([cdkm]?m|ft)[23](?-u:\b)"
 _DETACHED_SIGN = r"([=:(]\s*)- (\d)"
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
+# 70,000 or, as in French and in SI, 70 000 (but not the 3 1000 of "3 1000-piece puzzles").
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \x{202f}]\d{3})+(?-u:\b)|\d+)"
 _UNSIGNED = rf"(?:(?:\d{{1,3}} )?\d+/\d+|(?:{_DIGITS}(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)"
 # A minus behind a digit, a letter or a bracket is a subtraction, a hyphen or a range. The character before the sign is
 # part of the match, as Rust's regex cannot look back.
@@ -102,7 +103,7 @@ def _without_powers(reply: pl.Expr) -> pl.Expr:
 
 def _shortest(found: pl.Expr) -> pl.Expr:
     """Return a matched number in its one shortest spelling."""
-    bare = found.str.replace(r"^[^\d.+-]?\+?", "").str.replace_all(",", "", literal=True)
+    bare = found.str.replace(r"^[^\d.+-]?\+?", "").str.replace_all(r"[, \x{202f}](\d{3})", "${1}")
     bare = bare.str.replace(r"^(-?)0+(\d)", "${1}${2}").str.replace(r"^(-?)\.", "${1}0.")
     bare = bare.str.replace(r"^([^.]*)\.0*([eE].*)?$", "${1}${2}").str.replace(r"(\.\d*?[1-9])0+([eE].*)?$", "${1}${2}")
     return bare.str.replace(r"[eE]\+?(-?)0*", "e${1}").str.replace(r"^-0$", "0")

@@ -33,6 +33,8 @@ from ocli.registry import extractor
 _SEPARATOR = r"[ \n,、/;&+.()]*(?:\b(?:and|AND)\b|和|与|及|以及)?[ \n,、/;(]*"
 _BARE = rf"^[ \n(\[\"'#>-]*(<L>(?:{_SEPARATOR}<L>)*)[ \n.。)\]\"'!]*$"
 _LINES = r"^(?:[ (>-]*<L>[.、:)] *(?:[^\n<IN>(),、 ]|[<IN>][a-z])[^\n]*\n*)+$"
+# "答案：A. 甲有权；C. 乙承担": letters with their texts, none of them called wrong.
+_TEXTS = r"(?:答案|\banswers?\b)[^\n<IN>]{0,12}((?:<L>[.、:)] ?[^\n<IN>;错误×]{1,80}[;\n ]*){2,})$"
 _LINE = r"(?m)^[ (>-]*<L>[.、:)]"
 _APART = r"\b([<IN>]+)(?: +| *[;+] *)([<IN>]+)\b"
 _TEXT_AND = r" *\b(and|or)\b *\} *"  # what is left of LaTeX's \text{ and }
@@ -57,6 +59,7 @@ def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> p
         (_first, _BARE),
         (_first, _MARKED),
         (_last, _BOXED),
+        (_first, _TEXTS),
         (_last, _CUE),
         (_all, _VERDICT),
         (_first, _OPENING),

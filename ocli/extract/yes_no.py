@@ -20,38 +20,45 @@ _SPELLINGS = {
     **dict.fromkeys(["**", "__", "`", "$", "\\text{", "\\textbf{", "\\(", "\\)", "\\[", "\\]", "\u200b"], ""),
     **dict.fromkeys(["。", "！", "？", "；"], ". "),
     **dict.fromkeys(["、", "\r", "“", "”", "【", "】", "「", "」", "\u3000", "\xa0"], " "),
-    **{"\\boxed": "□", "’": "'"},
+    **{"\\boxed": "□", "<|begin_of_box|>": "□", "<|end_of_box|>": " ", "’": "'", "–": "-", "—": "-"},
 }
 # "⊕" and "⊖" stand for a verdict that needs no phrase around it.
 _QUESTIONS = (
     r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b"
+    r"|\bwhether (?:[a-z]+ ){1,6}?(?:is|are|was|were) (?:true|correct|right|false|valid)\b"
     r"|\bno (?:one|idea|doubt|matter|longer|more|such)\b"
-    r"|是否(?:正确|成立|属实)?|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
+    r"|是否(?:正确|成立|属实|[是为]?[真假])?|为?真还是为?假|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
 )
 _BE = r"(?:\b(?:is|are|was|were|be|it's|that's|seems|as)|\b(?:is|are|was|were|does|do)(?:n't| not))"
 _ADVERB = r"(?: (?:also|indeed|actually|clearly|definitely|generally|completely|entirely|partly|probably|likely|therefore|thus))*"
 _BACK_TO_YES = (
     rf"(?:\b(?:not|never)|n't){_ADVERB} (?:false|incorrect|wrong|untrue|inaccurate)\b"
-    r"|没有?错误?|没有?问题|不错|无误|(?:不是|并非)(?:错误?|假)的?"
+    r"|没有?错误?|没有?问题|不错|无误|不为假|(?:不是|并非)(?:错误?|假)的?"
 )
 _NO = (
     rf"(?:\b(?:not|never)|n't){_ADVERB} (?:true|correct|right|accurate|the case)\b"
+    r"|\b(?:certainly|definitely|absolutely|of course) not\b|^[\s(\"']*n[\s.)\"']*$"
     rf"|{_BE}{_ADVERB} (?:false|incorrect|wrong|untrue|inaccurate)\b"
-    r"|(?:不是?|并?非|不太|不完全)(?:正确|对|准确|属实|成立|真)的?|错误|有误|[×✗✘❌]"
+    r"|(?:不是?|并?非|不太|不完全)(?:正确|对|准确|属实|成立|真)的?|不为真"
+    r"|(?:[是为]假|是错)(?:误?的|命题|[^\p{Han}]|$)|错误|有误|[×✗✘❌]"
 )
-_YES = rf"\byes\b|{_BE}{_ADVERB} (?:true|correct|right|accurate)\b|正确|属实|成立|[√✓✔✅]"
+_YES = (
+    rf"\byes\b|^[\s(\"']*y[\s.)\"']*$|{_BE}{_ADVERB} (?:true|correct|right|accurate)\b"
+    r"|[是为]真(?:的|命题|[^\p{Han}]|$)|是对的|正确|属实|成立|[√✓✔✅]"
+)
 _WORD = r"\b(?:true|correct|right|yeah|yep|no|nope|not|false|incorrect|wrong|untrue)"
-_CHARACTER = r"(?:不(?:是|能|会|可以|可能|行|对)?|没有|否|错|对|是|可以|能|会)"
+_CHARACTER = r"(?:不(?:是|能|会|可以|可能|行|对)?|没有|否|错|对|是|真|假|可以|能|会)"
 _END = r"(?:[的吧啊呀了]?(?:[^\p{L}\p{N}]|$))"
-_WORD_END = r"(?:[^a-z \p{N}-]|$| (?:it|they|he|she|this|that|because|since|as|you|we|i|there|-)\b)"
+_WORD_END = r"(?:[^a-z \p{N}-]|$| -| (?:it|they|he|she|this|that|because|since|as|you|we|i|there)\b)"
 _FILL = (
     r"(?:[\s:*\"'(){}\[\]=,]|\b(?:is|was|be|would|should|must|therefore|thus|clearly|probably|likely|definitely|that|so"
     r"|to|the|this|your|my|question)\b|应该?|当然|[是为的就]|到|最终)*"
 )
-_CUE = rf"(?:\banswer|\bverdict|\bconclusion|答案|结论|判断|回答|说法|观点|命题|□){_FILL}([⊕⊖]|{_WORD}\b|{_CHARACTER}){_END}"
+_SUBJECT = r"(?:\banswer|\bverdict|\bconclusion|答案|结论|判断|回答|我认为|我觉得|说法|观点|命题|□)"
+_CUE = rf"{_SUBJECT}{_FILL}([⊕⊖]|{_WORD}\b|{_CHARACTER}){_END}"
 _ENDING = rf"(?:[.!?;:,\n]|\b(?:so|thus|hence|therefore)\b|所以|因此|故)[\s,\"'(]*([⊕⊖]|{_WORD}\b|{_CHARACTER})的?[\s.!\"')}}]*$"
 _OPENING = rf"^[\s\"'(#>-]*(?:([⊕⊖])|({_WORD}){_WORD_END}|({_CHARACTER}){_END})"
-_IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错)$"
+_IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错|假)$"
 _AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对的?|正确|真|能|会|可以)$"
 
 
