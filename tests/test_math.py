@@ -83,3 +83,11 @@ def test_list_of_one_element_is_one_row() -> None:
 def test_xml_that_is_no_list_of_rows_is_an_error(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_rows("a.xml", text.encode())
+
+
+def test_formulas_of_several_blanks_are_compared_one_by_one() -> None:
+    pytest.importorskip("math_verify")
+    cases = json.loads((Path(__file__).parent / "cases" / "equal_formulas.json").read_text(encoding="utf-8"))
+    frame = pl.DataFrame({name: [case[name] for case in cases] for name in ("answer", "target", "score")}, strict=False)
+    found = frame.with_columns(found=metric.get("equal_formulas", {})(pl.col("answer"), pl.col("target")))
+    assert found.filter(pl.col("found") != pl.col("score")).rows() == []

@@ -34,8 +34,8 @@ _CUE = (
     r"|答案(?:应?[是为]|\s*[:：])|\#{4})[\s:：*]*"
 ).replace(r"\b", r"(?-u:\b)")
 # A base model writes on with the next question.
-_NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
-_LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
+NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
+LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _ABBREVIATION = r"(\b(?:Mrs?|Ms|Dr|St|[ap]\.m|[ap]))\."
 _SEVERAL = rf"{_NUMBER}(?:/\d+)?(?: ?[A-Za-z]+)?(?:(?:,\s+|\s*;\s*)(?:and )?| and ){_NUMBER}"
@@ -57,17 +57,19 @@ def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     if choices:
         answer = yes_no(text.str.replace_all(_INVALID, "false").str.replace_all(_VALID, "true"), choices)
         return answer
-    reply = strip_thoughts(text).str.replace(_NEXT_QUESTION, "")
-    return _plain(pl.coalesce(boxed(reply, ()), _behind_cue(reply), reply.str.extract(_LAST_IN_BOLD, 1), _only_line(reply)))
+    reply = strip_thoughts(text).str.replace(NEXT_QUESTION, "")
+    cued = behind_cue(reply.str.replace_many(_SPELLINGS, leftmost=True))
+    return _plain(pl.coalesce(boxed(reply, ()), cued, reply.str.extract(LAST_IN_BOLD, 1), only_line(reply)))
 
 
-def _behind_cue(reply: pl.Expr) -> pl.Expr:
+def behind_cue(reply: pl.Expr) -> pl.Expr:
     """Return the line behind the last phrase that announces an answer; null where there is none."""
-    rest = reply.str.replace_many(_SPELLINGS, leftmost=True).str.extract(rf"(?is)^.*{_CUE}(.*)$", 1)
+    rest = reply.str.extract(rf"(?is)^.*{_CUE}(.*)$", 1)
     return _or_null(rest.str.strip_chars().str.extract(r"^([^\n]*)", 1))
 
 
-def _only_line(reply: pl.Expr) -> pl.Expr:
+def only_line(reply: pl.Expr) -> pl.Expr:
+    """Return a reply of one line; null where there are more."""
     return _or_null(reply.str.strip_chars().str.extract(r"^([^\n]*)$", 1))
 
 

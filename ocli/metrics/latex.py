@@ -28,18 +28,24 @@ PATIENCE = 20.0
 @metric
 def equal_latex(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are the same text or, to math-verify, the same formula, number, set, tuple or interval."""
-    if importlib.util.find_spec("math_verify") is None:
-        raise RecipeError("metric 'equal_latex' needs math-verify: pip install 'ocli[math]'")
+    need_math_verify("equal_latex")
     both = pl.struct(answer.alias("given"), target.alias("wanted"))
     return both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
 
 
+def need_math_verify(name: str) -> None:
+    """Raise RecipeError where the metric called ``name`` lacks its package."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise RecipeError(f"metric {name!r} needs math-verify: pip install 'ocli[math]'")
+
+
 def _score_rows(rows: pl.Series) -> pl.Series:
     pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([_same(given, wanted) for given, wanted in pairs], dtype=pl.Float64)
+    return pl.Series([same_formula(given, wanted) for given, wanted in pairs], dtype=pl.Float64)
 
 
-def _same(given: str | None, wanted: str | None) -> float:
+def same_formula(given: str | None, wanted: str | None) -> float:
+    """Return 1.0 where both are the same text or, to math-verify, the same formula."""
     if given is None or wanted is None:
         return 0.0
     return float(given.strip() == wanted.strip() or _child.same(given, wanted))
