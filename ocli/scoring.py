@@ -14,7 +14,7 @@ from typing import IO
 
 import polars as pl
 
-from ocli.errors import RecipeError, RunError
+from ocli.errors import OcliError, RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
 from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, units_of
 from ocli.plan import TaskPlan
@@ -203,7 +203,10 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
         score = measure(pl.col(f"_answer{number}"), pl.col("accepted" if several else "target"), **rule.metric.options)
         score = pl.when(~failed & pl.lit(task.labels)).then(score).cast(pl.Float64)  # what is right may not be public
         columns["score" if number == 0 else rule.label] = score.max().over("position") if several else score
-    frame = frame.with_columns(**columns)
+    try:
+        frame = frame.with_columns(**columns)
+    except OcliError as error:  # a metric's own words, to which polars adds the expression that it stood in
+        raise type(error)(str(error).partition("\n\n")[0]) from None
     return frame.unique("position", keep="first", maintain_order=True) if several else frame
 
 

@@ -2,7 +2,7 @@
 
 Google's code takes sentences from nltk's English Punkt model, which nltk downloads from a server that many machines do not reach.
 Here nltk's Punkt works with the short lists below instead, which need no download. On 8888 texts (replies of GPT-4 and
-davinci-003, solutions, articles in English and Chinese) 99.0 % of the counts are those of the model, and 0.05 % of the
+davinci-003, solutions, articles in English and Chinese) 99.3 % of the counts are those of the model, and 0.03 % of the
 verdicts on the data set's 52 limits of sentences differ.
 """
 
@@ -19,19 +19,20 @@ ABBREVIATIONS = """
 mr mrs ms dr prof rev sr jr st gen col lt sgt capt sen rep reps messrs inc corp co cos ltd bros vs
 jan feb aug sep sept oct nov dec tues wed fri u.s u.k u.n u.s.a d.c p.m a.m ph.d n.y n.j l.a w.va j.k j.p
 ala ariz calif colo conn fla ga ill kan ky mich minn nev okla ore pa tenn tex va vt wash wis ave adm maj
+c d e f g h k l m n p r s t v w
 """
-"""Words after which a point ends no sentence. No ``etc``, ``e.g`` and ``i.e``: Punkt's model does not know them either."""
+"""Words and letters after which a point ends no sentence. No ``etc``, no ``e.g``: Punkt's model does not know them either."""
 
 STARTERS = """
-both but does finally he her here however i if in instead it its many most please since so some the then there therefore these they
-this though thus when which while without yes your
+both but does finally he her here however i if in instead it its many most please since so some the then there therefore these
+they this though thus when which while without yes your
 """
 """Words that, with a capital, begin a sentence even after an abbreviation or three points."""
 
 COMMON = """
 a an and are as at by can do for from has have how is my no not of on or our she that to was we what will with you
 """
-"""Words that are no names, so that the single letter before them (``vitamin C. We ...``) is no initial."""
+"""Words that are no names, so that the single letter before them (``plan B. We ...``) is no initial."""
 
 
 def need_packages() -> None:
