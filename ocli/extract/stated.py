@@ -36,7 +36,7 @@ _CUE = (
 # A base model writes on with the next question.
 NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
 LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
-_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 _ABBREVIATION = r"(\b(?:Mrs?|Ms|Dr|St|[ap]\.m|[ap]))\."
 _SEVERAL = rf"{_NUMBER}(?:/\d+)?(?: ?[A-Za-z]+)?(?:(?:,\s+|\s*;\s*)(?:and )?| and ){_NUMBER}"
 _NO_QUANTITY = rf"^[\[(]|^{_SEVERAL}|^\d+(?:st|nd|rd|th)\b|^-?[\d.]+(?:\s+-?[\d.]+)+$|\d ?: ?\d"
