@@ -80,13 +80,13 @@ def number(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 def _plain(text: pl.Expr) -> pl.Expr:
     """Bring spellings together; take out thoughts, a next question and the powers of units (m^2)."""
     reply = strip_thoughts(text).str.replace_many(_SPELLINGS, leftmost=True)
-    reply = _where_found(_NEXT, reply, _before_next)
+    reply = where_found(_NEXT, reply, _before_next)
     reply = reply.str.replace_all("-" + _FRACTION, "-${1}/${2}").str.replace_all(_FRACTION, " ${1}/${2}")
-    reply = _where_found(r"\^", reply, _without_powers).str.replace_all(_SQUARE_OR_CUBE, "${1} ")
+    reply = where_found(r"\^", reply, _without_powers).str.replace_all(_SQUARE_OR_CUBE, "${1} ")
     return reply.str.replace_all(_DETACHED_SIGN, "${1}-${2}")
 
 
-def _where_found(pattern: str, text: pl.Expr, change: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+def where_found(pattern: str, text: pl.Expr, change: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     """Change the few replies in which ``pattern`` is found, which is quicker than to change all of them."""
     state = pl.struct(text.alias("reply"))
     found = pl.when(pl.field("reply").str.contains(pattern)).then(pl.field("reply"))

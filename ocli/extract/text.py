@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract.number import where_found
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
 _LEAD_IN = (
-    r"^(?i:(?:(?:so|thus|therefore|hence),? +)?(?:the +|my +)?(?:correct +|final +|short +)?"
-    r"answer\W{0,3}(?: is\b| *:) *:?)\s*"
+    r"(?i:(?:(?:so|thus|therefore|hence),? +)?(?:the +|my +)?(?:correct +|final +|short +)?"
+    r"answer\W{0,3}(?: is\b| *:|\n) *:?)\s*"
 )
 _LEAD_IN_CHINESE = (
-    r"^(?:所以|因此|故)?(?:【(?:正确|最终)?答案】"
-    r"|(?:正确|最终)?的?答案(?:应?[是为]|[:：]))[:：]?\s*"  # once: the answer itself may begin with 为 or 是
+    r"(?:所以|因此|故)?，?(?:【(?:正确|最终)?答案】"
+    r"|(?:正确|最终)?的?答案(?:应?[是为]|[\"'“”‘’」*`_ ]*[:：\n])"  # once: the answer itself may begin with 为 or 是
+    r"|答[:：])[:：]?\s*"
 )
+_QUESTION = r"\n\s*(?:(?:Next )?Question|Q|Human|User|问题|题目|问|用户)(?: ?\d+)? ?[:：]"
 _WRAPPING = " \t\"'“”‘’「」*`_"
 _TRAILING = " \t.。!！,，;；:："
 
@@ -31,15 +34,28 @@ def text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return _or_null(strip_thoughts(text).str.strip_chars())
 
 
+_LATER = rf"\n[\s#>{_WRAPPING}-]*({_LEAD_IN}|{_LEAD_IN_CHINESE})"
+
+
 @extractor.reads(
     "{}", "{}.", "**{}**", "\"{}\"", "The answer is {}.", "The answer is: {}", "Answer: {}", "**Answer:** {}",
     "So the final answer is **{}**.", "答案：{}", "答案是{}。", "答案为：{}", "【答案】{}", "最终答案：“{}”。",
     "<think>The answer is Paris.</think>\n\n{}", "{}\n\nThis follows from the text.",
+    "The text speaks of several.\n\n**Answer:** {}",
 )  # fmt: skip
 def short_text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
-    """Return the reply's first line without an opening such as "The answer is" or closing punctuation."""
-    reply = strip_thoughts(text).str.strip_chars().str.strip_chars_start(_WRAPPING)
-    answer = reply.str.replace(_LEAD_IN, "").str.replace(_LEAD_IN_CHINESE, "")
+    """Return the line behind the last "Answer:" or "The answer is" that begins one, else the first, without closing punctuation.
+
+    A base model writes on with the next question, whose answer is not this question's: the reply ends there.
+    """
+    reply = strip_thoughts(text).str.strip_chars()
+    reply = where_found(_QUESTION, reply, lambda part: part.str.replace(rf"(?s)^(.*?\S.*?){_QUESTION}.*$", "${1}"))
+    reply = where_found(_LATER, reply, lambda part: part.str.replace(rf"(?s)^.*{_LATER}", "${1}"))
+    answer = (
+        reply.str.replace(r"^(?:[#>]+ )+", "")
+        .str.strip_chars_start(_WRAPPING)
+        .str.replace(rf"^(?:{_LEAD_IN}|{_LEAD_IN_CHINESE})", "")
+    )
     line = answer.str.strip_chars_start("*:： \n").str.extract(r"^([^\r\n]*)", 1)
     return _or_null(line.str.strip_chars_end(_TRAILING + _WRAPPING).str.strip_chars_start(_WRAPPING))
 
