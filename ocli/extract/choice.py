@@ -150,7 +150,7 @@ _VERDICT = (
 )
 _UNDECIDED = (
     r"\b<L>[.、:)] ?[^\s]|(?i)无法|不确定|不知道|不清楚|难以|都不|均不|都错|皆非|cannot|can't|unable"
-    r"|not sure|unsure|uncertain|don't know|do not know|none of|not listed|sorry"
+    r"|not sure|unsure|uncertain|don't know|do not know|the (?:options|choices) are|none of|not listed|sorry"
 )
 _SHORT = 60
 _AT_END = r"<L>[)}\"' ]*(?:选?项)?吧?[.。!;, ]*(?:\n|$)"

@@ -27,7 +27,7 @@ _QUESTIONS = (
     r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b"
     r"|\bwhether (?:[a-z]+ ){1,6}?(?:is|are|was|were) (?:true|correct|right|false|valid)\b"
     r"|\bno (?:one|idea|doubt|matter|longer|more|such)\b"
-    r"|是否(?:正确|成立|属实|[是为]?[真假])?|为?真还是为?假|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
+    r"|答案是[\s:.]*$|是否(?:正确|成立|属实|[是为]?[真假])?|为?真还是为?假|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
 )
 _BE = r"(?:\b(?:is|are|was|were|be|it's|that's|seems|as)|\b(?:is|are|was|were|does|do)(?:n't| not))"
 _ADVERB = r"(?: (?:also|indeed|actually|clearly|definitely|generally|completely|entirely|partly|probably|likely|therefore|thus))*"
