@@ -107,6 +107,7 @@ _child = _Child()
 def _serve() -> None:
     """Answer each pair on standard input until it ends."""
     library = importlib.import_module("math_verify")
+    library.parse("$1$")  # the first one loads the grammar, which may take longer than the library allows a formula
     print("ready", flush=True)  # noqa: T201  (the parent reads it)
     for line in sys.stdin:
         given, wanted = (library.parse(_as_formula(text)) for text in json.loads(line))
