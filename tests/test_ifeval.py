@@ -148,6 +148,7 @@ def test_arguments_of_other_instructions_are_null_on_the_hub() -> None:
         ("Ask J. Smith. He has plan B. It helps. The lists know vitamin C. It does too.", 4),
         ("It costs $3.50, i.e. little.", 2),  # Punkt's English model does not know the abbreviation
         ("Well... maybe. Well... The end.", 3),
+        ("7. Review it\n8. Send it", 2),
         ("1. Wash\n2. Dry", 3),  # the point after the second number ends a sentence, that after the first does too
         ('"Stop!" he said. (Then he left.) We stayed.', 4),
         ("你好。今天天气很好。", 1),
