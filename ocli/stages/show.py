@@ -58,7 +58,7 @@ def _task(name: str, spec: TaskSpec, row: int, model: str | None, data_dir: str 
     request = next(islice(plan.requests(model_spec, chat, SamplingSpec()), row, None))
     kind = "chat model: its turns before the model's own chat template" if chat else "base model"
     yield f"\nversion {version(spec, plan.digest)}; item {request.id} of {plan.total}, for a {kind}"
-    if spec.mode != "perplexity":
+    if request.oracle:
         yield f"right answer: {request.oracle!r}"
     yield from show_request(request)
 
