@@ -1,0 +1,77 @@
+"""Read which of a list of labels a reply names: the classes of a text, the charges of a case.
+
+LawBench asks for "[类别]不动产分割、有夫妻共同财产<eoa>". What stands behind the last such mark before ``<eoa>`` is the answer;
+without one, all that the reply names. A longer label hides the shorter one within it (合同诈骗 is no 诈骗), and what is denied
+(不构成盗窃) is not named. The cases are in ``tests/cases/extract/labels.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from ocli.errors import RecipeError
+from ocli.extract.thoughts import strip_thoughts
+from ocli.registry import extractor
+
+_SPELLINGS = {"／": "/", " / ": "/", "**": "", "__": "", "`": "", "\r": "", "\u200b": ""}
+_DENIED = r"(?:不构成|不成立|不属于|不涉及|没有触发|未触发|不是|并非|而非|而不是|排除)[^，。；,;\n<]*"
+_MARK = r"[\[【](?:正确)?(?:答案|类别|标签|争议焦点|罪名|事件)(?:类别)?[\]】]"
+_MARKED = rf"(?s)^.*{_MARK}[ :：\n]*([^\n<\[【]*)"
+_CUE = r"(?s)^.*(?:答案|类别|标签|焦点|归[为类]|属于|分类)[^。\n]{0,6}?(?:[是为:：于]|属于)([^\n。]*)"
+
+
+@extractor
+def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (), single: bool = False) -> pl.Expr:
+    """Return the labels the reply names, in the order of the list, joined by ";"; null where it names none.
+
+    ``labels`` are those on offer (lists in the list are opened); default: the task's choices. With ``single`` one is right: where
+    the reply names several without a mark, that of its last phrase ("争议焦点是") counts, and still several are null.
+    """
+    offered = _offered("labels", labels or choices)
+    reply = strip_thoughts(text).str.replace(r"(?s)<eoa>.*$", "").str.replace_many(_SPELLINGS, leftmost=True)
+    reply = reply.str.replace_all(_DENIED, "")
+    if not single:
+        return pl.coalesce(_named(reply.str.extract(_MARKED), offered), _named(reply, offered))
+    parts = (reply.str.extract(_MARKED), reply, reply.str.extract(_CUE))
+    return pl.coalesce(_only(_named(part, offered)) for part in parts)
+
+
+@extractor
+def lawbench_labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = ()) -> pl.Expr:
+    """Return every label that occurs anywhere in the raw reply, as LawBench reads it (``multi_choice_judge``, ``compute_wbfl``).
+
+    A label within a longer one counts as named, and so does a label that is denied.
+    """
+    offered = _offered("lawbench_labels", labels or choices)
+    found = [pl.when(text.str.contains(label, literal=True)).then(pl.lit(label)) for label in offered]
+    return _or_null(pl.concat_str(found, separator=";", ignore_nulls=True))
+
+
+def _named(text: pl.Expr, offered: Sequence[str]) -> pl.Expr:
+    """Return the labels that stand in the text, each once, in the order of the list; null for none."""
+    longest_first = sorted(offered, key=len, reverse=True)
+    found = text.str.extract_all("|".join(map(re.escape, longest_first))).list.unique()
+    order = {label: place for place, label in enumerate(offered)}
+    places = found.list.eval(pl.element().replace_strict(order, return_dtype=pl.Int64)).list.sort()
+    named = places.list.eval(pl.element().replace_strict({v: k for k, v in order.items()}, return_dtype=pl.String))
+    return _or_null(named.list.join(";"))
+
+
+def _only(named: pl.Expr) -> pl.Expr:
+    return pl.when(~named.str.contains(";", literal=True)).then(named)
+
+
+def _or_null(answer: pl.Expr) -> pl.Expr:
+    return pl.when(answer != "").then(answer)
+
+
+def _offered(name: str, labels: Sequence[str]) -> Sequence[str]:
+    """Return the labels on offer, each a text; lists within the list are opened, so that one list may hold another."""
+    parts = [labels] if isinstance(labels, str) else labels
+    offered = [label for part in parts for label in (part if isinstance(part, list) else [part])]
+    if isinstance(labels, str) or not offered or not all(isinstance(label, str) and label for label in offered):
+        raise RecipeError(f"extractor {name!r} needs the option labels, a list of texts, or a task with choices; got {labels!r}")
+    return offered

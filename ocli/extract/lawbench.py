@@ -1,0 +1,164 @@
+"""Read what LawBench asks for: articles, terms in months, sums of money, entities and trigger words.
+
+It asks for "[刑期]12月<eoa>" and the like: what stands behind the last such mark before ``<eoa>`` is read; without one, what
+stands behind a phrase ("判处有期徒刑", "共计"), else all of the reply. Chinese numerals count as digits do. What LawBench itself
+reads is in ``lawbench_twins.py``. The cases are in ``tests/cases/extract/lawbench_*.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from ocli.extract.numerals import to_digits
+from ocli.extract.thoughts import strip_thoughts
+from ocli.registry import extractor
+
+_PARTS = re.compile(r"第?[(（]?\d+[)）]?[款项](?:第?[(（]?\d+[)）]?项)?|之\d+")
+_OTHER_LAW = re.compile(
+    r"(?:《(?!(?:中华人民共和国)?刑法》)[^》\n]*》|(?:诉讼法|民法典|处罚法|安全法|修正案|解释)》?(?:[(（]\d+[)）])?》?)"
+    r"(?:\s*[、,，和及]?\s*第\s*\d+\s*条)+"
+)
+_ARTICLES = re.compile(r"(?:第|刑法)\s*((?:\d+(?:\s*条)?\s*[、,，;；和及与]\s*第?\s*)*\d+)\s*条")
+_BARE_ARTICLES = re.compile(r"[\d、,，;；和及与\s。.]+")
+
+_YEARS = r"(?<![\d.])(\d{1,2}(?:\.\d+)?)\s*年(半)?(?:\s*[零又]?\s*(\d{1,2})\s*个?月)?"
+_TERM = rf"(?:{_YEARS}|(?<![\d年.])(\d{{1,4}})\s*个?月(?!\s*\d+\s*日|份)|(半年))(?!\s*以[上下内])"
+_TERMS = re.compile(_TERM)
+_PENALTY = re.compile(rf"(?:徒刑|拘役|管制|刑期)[^\d半月。\n]{{0,8}}{_TERM}")
+
+_SEPARATOR = re.compile(r"(?<=\d)[,，](?=\d{3}(?!\d))")
+_SUM = r"(\d+(?:\.\d+)?(?:\s*[亿万千百]+(?:\d+(?:\.\d+)?(?=[千百]))?)*)\s*余?\s*元"
+_GAP = r"[^\d。\n]{0,12}"
+_TOTALS = (
+    re.compile(rf"(?:犯罪金额|涉案金额|总金额|总额|总价值|总计|合计|共计){_GAP}{_SUM}"),
+    re.compile(rf"\A\W*(?:人民币)?\s*{_SUM}"),
+    re.compile(rf"共{_GAP}{_SUM}"),
+    re.compile(_SUM),
+)
+_UNITS = {"亿": 10**8, "万": 10**4, "千": 1000, "百": 100}
+
+_NOTHING = re.compile(
+    r"\W*(?:无|没有|未提[及到]|未提供|未涉及|不涉及|不详|未知|不适用|暂无|N/?A|None)(?:\W|相关|提[及到]|具体|明确|信息|$).*", re.I
+)
+_NO_ENTITY = re.compile(r"(?:没有|无|未|不)[^。\n]{0,10}(?:实体|信息)|^\W*无\W*$")
+_BELOW = re.compile(r"\s*(?:\n\s*[-•*·]\s+[^\n]*)+")
+_AROUND_WORDS = re.compile(
+    r"(?s)^.*(?:触发词|触发了?事件的词(?:语|汇)?|答案)(?:分别)?(?:包括|有|[是为:：])+|\n\s*(?:解析|解释|说明|理由|分析|原因|其中|注).*$"
+)
+
+
+@extractor
+def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the articles of the Criminal Law that the reply names, as numbers from low to high ("234;275"); null for none.
+
+    Articles of other laws, paragraphs (第一款) and the number behind 之 (第133条之一) are left out.
+    """
+    return _read(text, _articles)
+
+
+@extractor
+def prison_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the term in months (有期徒刑一年六个月 is 18); "0" for no punishment, "无期" for life and death; else null."""
+    return _read(text, _months)
+
+
+@extractor
+def yuan(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the sum of money in yuan (0.85万元 is 8500): the one marked or called the total, else the last one; else null."""
+    return _read(text, _yuan)
+
+
+@extractor
+def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> pl.Expr:
+    """Return a JSON object of the entity types that the reply lists ("受害人：张某"), "{}" where it says that there are none.
+
+    What stands behind a type's colon belongs to it, up to the next type, the line's end or a semicolon; or the list below it.
+    """
+    return _read(text, lambda reply: _entities(reply, types))
+
+
+@extractor
+def trigger_words(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
+    """Return the words that the reply lists, joined by ";"; null for none. Any of ;；、,， and a line's end parts them."""
+    return _read(text, _triggers)
+
+
+def _read(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
+    """Apply ``read`` to each reply, without thoughts, bold marks and what stands behind ``<eoa>``."""
+
+    def batch(replies: pl.Series) -> pl.Series:
+        return pl.Series([None if reply is None else read(reply) for reply in replies], dtype=pl.String)
+
+    reply = strip_thoughts(text).str.replace(r"(?s)<eoa>.*$", "").str.replace_all(r"\*\*|__|`|\r", "")
+    return reply.map_batches(batch, return_dtype=pl.String, is_elementwise=True)
+
+
+def _marked(reply: str, names: str) -> str | None:
+    """Return what stands behind the last [mark] of one of these names, up to the line's end; null where it is empty."""
+    found = re.findall(rf"[\[【](?:{names})[\]】][ :：\n]*([^\n<\[【]*)", reply)
+    return found[-1].strip() or None if found else None
+
+
+def _articles(reply: str) -> str | None:
+    marked = _marked(reply, "法条|法律条文|答案")
+    body = _OTHER_LAW.sub("", _PARTS.sub("", to_digits(marked or reply)))
+    named = "、".join(match[1] for match in _ARTICLES.finditer(body))
+    if not named and (marked or _BARE_ARTICLES.fullmatch(body)):
+        named = body
+    return ";".join(map(str, sorted({int(number) for number in re.findall(r"\d+", named)}))) or None
+
+
+def _months(reply: str) -> str | None:
+    marked = _marked(reply, "(?:判决)?刑期|答案")
+    body = to_digits(marked or reply)
+    penalties = list(_PENALTY.finditer(body))
+    if not penalties and re.search("无期|死刑", body):
+        return "无期"
+    if marked and body.isdecimal():
+        return body
+    term = penalties[-1] if penalties else _TERMS.search(body)
+    if term is None:
+        return "0" if re.search("免[予于]刑事处罚|不予刑事处罚|无罪", body) else None
+    years, half, rest, months, half_year = term.groups()
+    if years:
+        return str(round(float(years) * 12) + (6 if half else 0) + int(rest or 0))
+    return "6" if half_year else str(int(months))
+
+
+def _yuan(reply: str) -> str | None:
+    marked = _marked(reply, "(?:犯罪)?(?:总?金额|总额)|答案")
+    body = _SEPARATOR.sub("", to_digits(marked or reply))
+    called = (pattern.findall(body) for pattern in (_TOTALS[-1:] if marked else _TOTALS))
+    sums = next(filter(None, called), None) or re.findall(r"\d+(?:\.\d+)?\s*[亿万]?", body)
+    if not sums or (len(set(sums)) > 1 and "元" not in body):
+        return None
+    total = 0.0
+    for number, units in re.findall(r"(\d+(?:\.\d+)?)\s*([亿万千百]*)", sums[-1]):
+        total += float(number) * math.prod(_UNITS[unit] for unit in units)
+    return f"{total:.2f}".rstrip("0").rstrip(".")
+
+
+def _entities(reply: str, types: Sequence[str]) -> str | None:
+    names = "|".join(sorted(types, key=len, reverse=True))
+    parts = re.split(rf"({names})[)）\]】\"”]?\s*[:：]", reply)
+    found: dict[str, str] = {}
+    for kind, text in zip(parts[1::2], parts[2::2], strict=True):
+        below = _BELOW.match(text)
+        value = "、".join(re.findall(r"[-•*·]\s+([^\n]*)", below[0])) if below else re.split(r"[\n;；]", text.strip())[0]
+        value = value.strip(' \t、，,。.;；-•*·(（[【"“”')
+        if value and not _NOTHING.fullmatch(value):
+            found[kind] = f"{found[kind]}、{value}" if kind in found else value
+    if not found and not parts[1:] and not _NO_ENTITY.search(reply):
+        return None
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _triggers(reply: str) -> str | None:
+    listed = re.sub(r"(?m)^\s*\d+[.、)）．]", "", _AROUND_WORDS.sub("", reply))
+    words = [re.sub(r"[\s\"“”'‘’。.【】\[\]（）()-]", "", word) for word in re.split(r"[;；、,，\n]", listed)]
+    return ";".join(word for word in words if word) or None
