@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.extract.boxed import boxed
-from ocli.extract.stated import LAST_IN_BOLD, NEXT_QUESTION, behind_cue, only_line
+from ocli.extract.stated import LAST_IN_BOLD, NEXT_QUESTION, behind_cue, once, only_line
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -25,10 +25,14 @@ _FORMULA = r"\$((?:[^$\\]|\\.)+)\$"
 def formula(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the formula or words that the reply gives as its answer; several parts are joined by ";"."""
     reply = strip_thoughts(text).str.replace(NEXT_QUESTION, "").str.replace_many(_DOLLARS, leftmost=True)
-    line = pl.coalesce(behind_cue(reply), reply.str.extract(LAST_IN_BOLD, 1), only_line(reply))
-    answer = pl.coalesce(_boxes(reply), _in_dollars(line), line).str.replace_all(r"\*\*|`", "")
+    answer = once(reply, _found).str.replace_all(r"\*\*|`", "")
     answer = answer.str.strip_chars(" \t\n").str.replace(r"(?:[.!,;]|[。！，；])+$", "").str.strip_chars(" ")
-    return pl.when(answer != "").then(answer)
+    return once(answer, lambda text: pl.when(text != "").then(text))
+
+
+def _found(reply: pl.Expr) -> pl.Expr:
+    line = pl.coalesce(behind_cue(reply), reply.str.extract(LAST_IN_BOLD, 1), only_line(reply))
+    return pl.coalesce(_boxes(reply), once(line, lambda text: pl.coalesce(_in_dollars(text), text)))
 
 
 def _boxes(reply: pl.Expr) -> pl.Expr:

@@ -9,7 +9,7 @@ The cases are in ``tests/cases/extract/stated.json``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -57,9 +57,22 @@ def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     if choices:
         answer = yes_no(text.str.replace_all(_INVALID, "false").str.replace_all(_VALID, "true"), choices)
         return answer
-    reply = strip_thoughts(text).str.replace(NEXT_QUESTION, "")
+    found = once(strip_thoughts(text).str.replace(NEXT_QUESTION, ""), _found)
+    bare = once(found, _bare)
+    answer = once(bare, lambda text: pl.coalesce(_brackets(text), _number_of(text), _words(text)))
+    return _or_null(answer)
+
+
+def once(expression: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Build on an expression's value, so that what reads it several times does not compute it as often."""
+    value = pl.struct(expression.alias("value"))
+    return value.struct.with_fields(then(pl.field("value")).alias("value")).struct.field("value")
+
+
+def _found(reply: pl.Expr) -> pl.Expr:
+    """Return what the reply states, as it is written."""
     cued = behind_cue(reply.str.replace_many(_SPELLINGS, leftmost=True))
-    return _plain(pl.coalesce(boxed(reply, ()), cued, reply.str.extract(LAST_IN_BOLD, 1), only_line(reply)))
+    return pl.coalesce(boxed(reply, ()), cued, reply.str.extract(LAST_IN_BOLD, 1), only_line(reply))
 
 
 def behind_cue(reply: pl.Expr) -> pl.Expr:
@@ -73,14 +86,20 @@ def only_line(reply: pl.Expr) -> pl.Expr:
     return _or_null(reply.str.strip_chars().str.extract(r"^([^\n]*)$", 1))
 
 
-def _plain(found: pl.Expr) -> pl.Expr:
-    """Return a stated answer in its one plain form: a number, brackets, or words."""
+def _bare(found: pl.Expr) -> pl.Expr:
+    """Return the stated sentence without marks and what follows it; the point of an abbreviation ends none."""
     spelled = found.str.replace_many(_SPELLINGS, leftmost=True).str.replace_all(_ABBREVIATION, "${1}\u2024")
-    bare = spelled.str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'").str.replace_all("\u2024", ".", literal=True)
-    brackets = pl.when(bare.str.contains(_BRACKETS)).then(bare.str.extract_all(r"[\[\](){}<>]").list.join(" "))
+    return spelled.str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'").str.replace_all("\u2024", ".", literal=True)
+
+
+def _brackets(bare: pl.Expr) -> pl.Expr:
+    return pl.when(bare.str.contains(_BRACKETS)).then(bare.str.extract_all(r"[\[\](){}<>]").list.join(" "))
+
+
+def _words(bare: pl.Expr) -> pl.Expr:
+    """Return words with one space between them, without quotes, brackets and commas."""
     words = bare.str.replace_all(r"(^|[\s\[(,;<])[\"']|[\"']([\s\]),;<]|$)", "${1} ${2}").str.strip_chars("[]{}() ")
-    words = words.str.replace_all(r"\s*[,;<]\s*|\s+", " ").str.replace_all(r"(\d) ?: ?(\d)", "${1}:${2}").str.strip_chars()
-    return _or_null(pl.coalesce(brackets, _number_of(bare), words))
+    return words.str.replace_all(r"\s*[,;<]\s*|\s+", " ").str.replace_all(r"(\d) ?: ?(\d)", "${1}:${2}").str.strip_chars()
 
 
 def _number_of(bare: pl.Expr) -> pl.Expr:
@@ -92,4 +111,4 @@ def _number_of(bare: pl.Expr) -> pl.Expr:
 
 
 def _or_null(answer: pl.Expr) -> pl.Expr:
-    return pl.when(answer != "").then(answer)
+    return once(answer, lambda text: pl.when(text != "").then(text))
