@@ -47,11 +47,20 @@ def rouge_chinese(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l") ->
     name = f"rouge-{_kind('rouge_chinese', kind)}"
     words = _ChineseWords("rouge_chinese")
     library = package("rouge_chinese", "rouge_chinese").Rouge(metrics=[name], stats=["f"])
+    common = package("rouge_chinese", "rapidfuzz.distance").LCSseq.similarity
 
     def score(given: str, wanted: str) -> float:
         texts = [" ".join(words.cut(text)) for text in (given, wanted)]
-        [scores] = library.get_scores(*(text if text.strip() else "无内容" for text in texts))
-        return float(scores[name]["f"])
+        texts = [text if text.strip() else "无内容" for text in texts]
+        if name != "rouge-l":
+            return float(library.get_scores(*texts)[0][name]["f"])
+        # The library's own longest common subsequence takes ten times as long as all of this; the formula is its own.
+        one, other = (
+            [word for part in library.cut_sent(text) if part for word in " ".join(part.split()).split(" ")] for text in texts
+        )
+        shared: int = common(one, other)
+        precision, recall = shared / len(one), shared / len(other)
+        return 2 * precision * recall / (precision + recall + 1e-8)
 
     return score_pairs(answer, target, score)
 

@@ -98,9 +98,10 @@ def _in_other_words(plan: TaskPlan, items: pl.DataFrame) -> Iterator[tuple[str, 
     extract = plan.spec.score[0].extract
     forms = extractor.forms(extract.name) if extract else ()
     answers = [(item.id, _said(plan, item)) for item in plan.items] if forms else []
+    headline = plan.spec.model_copy(update={"score": plan.spec.score[:1]})
     for form in forms:
         told = [(key, Reply(form.replace("{}", answer))) for key, answer in answers]
-        yield f"the right answer as {form!r}", score_replies(items, replies_frame(told, plan.spec), plan.spec)
+        yield f"the right answer as {form!r}", score_replies(items, replies_frame(told, headline), headline)
 
 
 def _said(plan: TaskPlan, item: Item) -> str:
