@@ -1,13 +1,16 @@
 """ROUGE: what answer and target share in n-grams, or in their longest common subsequence. Needs ``pip install 'ocli[text]'``.
 
-Source: Lin 2004, https://aclanthology.org/W04-1013. ``rouge`` is computed by rouge-score, Google's rewrite of ROUGE-1.5.5,
-``rouge_chinese`` by the package that LawBench's authors used. Chinese has no spaces, so its words are those of jieba.
+Source: Lin 2004, https://aclanthology.org/W04-1013. ``rouge`` is that of rouge-score, Google's rewrite of ROUGE-1.5.5,
+``rouge_chinese`` that of the package that LawBench's authors used. Chinese has no spaces, so its words are those of jieba.
+Both packages take the longest common subsequence in Python, a second for two long texts; RapidFuzz finds the same one at once.
 """
 
 from __future__ import annotations
 
 import logging
 import unicodedata
+from functools import lru_cache
+from types import ModuleType
 
 import polars as pl
 
@@ -28,12 +31,16 @@ def rouge(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l", language: 
     name = _KINDS[_kind("rouge", kind)]
     if language not in ("en", "zh"):
         raise RecipeError(f"metric 'rouge': language must be en or zh, not {language!r}")
-    library = package("rouge", "rouge_score.rouge_scorer")
-    scorer = library.RougeScorer([name], tokenizer=_ChineseWords("rouge") if language == "zh" else None)
+    tokenizers = package("rouge", "rouge_score.tokenizers")
+    words = _ChineseWords() if language == "zh" else tokenizers.DefaultTokenizer()
+    scorer = package("rouge", "rouge_score.rouge_scorer").RougeScorer([name], tokenizer=words)
 
     def score(given: str, wanted: str) -> float:
-        same = given.strip() == wanted.strip()
-        return 1.0 if same else float(scorer.score(wanted, given)[name].fmeasure)
+        if given.strip() == wanted.strip():
+            return 1.0
+        if name == "rougeL":
+            return _f1_of_subsequence(words.tokenize(given), words.tokenize(wanted))
+        return float(scorer.score(wanted, given)[name].fmeasure)
 
     return score_pairs(answer, target, score)
 
@@ -45,38 +52,50 @@ def rouge_chinese(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l") ->
     Punctuation is words too, kinds 1 and 2 count each of them once, and the same text scores 1 less 5e-9.
     """
     name = f"rouge-{_kind('rouge_chinese', kind)}"
-    words = _ChineseWords("rouge_chinese")
     library = package("rouge_chinese", "rouge_chinese").Rouge(metrics=[name], stats=["f"])
-    common = package("rouge_chinese", "rapidfuzz.distance").LCSseq.similarity
+
+    def words(text: str) -> list[str]:
+        sentences = [" ".join(sentence.split()) for sentence in library.cut_sent(text) if sentence]
+        return [word for sentence in sentences for word in sentence.split(" ")]
 
     def score(given: str, wanted: str) -> float:
-        texts = [" ".join(words.cut(text)) for text in (given, wanted)]
-        texts = [text if text.strip() else "无内容" for text in texts]
-        if name != "rouge-l":
-            return float(library.get_scores(*texts)[0][name]["f"])
-        # The library's own longest common subsequence takes ten times as long as all of this; the formula is its own.
-        one, other = (
-            [word for part in library.cut_sent(text) if part for word in " ".join(part.split()).split(" ")] for text in texts
-        )
-        shared: int = common(one, other)
-        precision, recall = shared / len(one), shared / len(other)
-        return 2 * precision * recall / (precision + recall + 1e-8)
+        texts = [text if text.strip() else "无内容" for text in (" ".join(_cut(given)), " ".join(_cut(wanted)))]
+        if name == "rouge-l":
+            return _f1_of_subsequence(words(texts[0]), words(texts[1]), smallest=1e-8)
+        [scores] = library.get_scores(*texts)
+        return float(scores[name]["f"])
 
     return score_pairs(answer, target, score)
+
+
+def _f1_of_subsequence(given: list[str], wanted: list[str], smallest: float = 0.0) -> float:
+    """Return 2PR / (P + R + smallest) of the words in the longest common subsequence."""
+    shared = package("rouge", "rapidfuzz.distance.LCSseq").similarity(given, wanted)
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(given), shared / len(wanted)
+    return float(2 * precision * recall / (precision + recall + smallest))
 
 
 class _ChineseWords:
     """jieba's words, as rouge-score asks for them."""
 
-    def __init__(self, metric: str) -> None:
-        library = package(metric, "jieba")
-        library.setLogLevel(logging.WARNING)  # it tells of its dictionary otherwise
-        self.cut = library.cut
-
     def tokenize(self, text: str) -> list[str]:
         """Return the words in one width and lower case, without what holds neither a letter nor a digit."""
-        words = self.cut(unicodedata.normalize("NFKC", text).lower())
-        return [word for word in words if any(map(str.isalnum, word))]
+        return [word for word in _cut(unicodedata.normalize("NFKC", text).lower()) if any(map(str.isalnum, word))]
+
+
+@lru_cache(maxsize=1 << 12)
+def _cut(text: str) -> tuple[str, ...]:
+    """Return jieba's words; kept, because a text is cut for several rules."""
+    return tuple(_jieba().cut(text))
+
+
+@lru_cache(maxsize=1)
+def _jieba() -> ModuleType:
+    library = package("rouge", "jieba")
+    library.setLogLevel(logging.WARNING)  # it tells of its dictionary otherwise
+    return library
 
 
 def _kind(metric: str, kind: str | int) -> str:
