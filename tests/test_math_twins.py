@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ocli.metrics.opencompass_math import find_answer
 from ocli.registry import extractor, metric
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "opencompass"
@@ -33,6 +34,23 @@ def test_extractor_agrees(name: str, ours: str) -> None:
     found = frame.select(answer=extractor.get(ours, {})(pl.col("reply"), ()))["answer"].to_list()
     assert len(rows) > 40
     assert found == [row["output"] or None for row in rows]
+
+
+def test_answer_of_math_agrees() -> None:
+    rows = lines("postprocessors.jsonl", "postprocessor", "math_postprocess_v2")
+    assert len(rows) > 40
+    assert [find_answer(row["input"]) for row in rows] == [row["output"] for row in rows]
+
+
+def test_equality_of_math_agrees() -> None:
+    """The answers are boxed, so that they reach the comparison as they are."""
+    rows = lines("evaluators.jsonl", "evaluator", "MATHEvaluator.is_equiv")
+    rows = [row for row in rows if row["version"] == "v2" and row["prediction"] and row["reference"] is not None]
+    frame = pl.DataFrame({name: [row[name] for row in rows] for name in ("prediction", "reference")})
+    boxed = pl.concat_str(pl.lit("\\boxed{"), "prediction", pl.lit("}"))
+    found = frame.select(score=metric.get("opencompass_math", {})(boxed, pl.col("reference")))["score"].to_list()
+    assert len(rows) > 25
+    assert found == [float(row["output"]) for row in rows]
 
 
 def test_equality_of_formulas_agrees() -> None:
