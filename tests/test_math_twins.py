@@ -49,7 +49,7 @@ def test_equality_of_math_agrees() -> None:
     frame = pl.DataFrame({name: [row[name] for row in rows] for name in ("prediction", "reference")})
     boxed = pl.concat_str(pl.lit("\\boxed{"), "prediction", pl.lit("}"))
     found = frame.select(score=metric.get("opencompass_math", {})(boxed, pl.col("reference")))["score"].to_list()
-    assert len(rows) > 25
+    assert len(rows) > 20
     assert found == [float(row["output"]) for row in rows]
 
 
