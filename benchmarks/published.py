@@ -7,6 +7,7 @@
   code-davinci-002-cot``), with ``..._eval_metrics.jsonl`` beside it: the mean in per cent
 - ``*_result.json`` (TIGER-AI-Lab/MMLU-Pro, ``eval_results/gpt4o``): the letter that was read, each
 - ``1-2.json`` (open-compass/LawBench, ``predictions/*/MODEL``), with ``results.csv`` two folders up: the mean
+- ``*_2012-2022_English_Cloze_Test.json`` (OpenLMLab/GAOKAO-Bench, ``Results/*_obj``): the letters that were read, each
 - ``outcome_summary.parquet`` (the source archive of inspect_evals 0.26.0 on PyPI, ``agent_artefacts/trajectory_analysis/
   aime2026``): a verdict each
 
@@ -83,6 +84,17 @@ def lawbench(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
     yield "lawbench_1_2_internlm_chat_7b_8k", rows, mean
 
 
+def gaokao(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
+    """Give one model's five letters an item; right is the share of those that were read in their place."""
+    rows = []
+    for entry in json.loads(path.read_text(encoding="utf-8"))["example"]:
+        wanted, read = entry["standard_answer"], entry["model_answer"]
+        right = sum(one == other for one, other in zip(wanted, read, strict=False)) / len(wanted)
+        points = entry["score"] * len(wanted)
+        rows.append({"text": entry["model_output"], "target": "".join(wanted), "points": points, "right": right})
+    yield "gaokao_english_cloze_gpt_4_0314", rows, None
+
+
 def aime(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
     """Give one model's last messages with their verdicts; its encrypted reasoning is left out."""
     rows, model = [], ""
@@ -100,6 +112,7 @@ READERS = {
     "sports_understanding_few_shot_template_0-255000.jsonl": bbh,
     "*_result.json": mmlu_pro,
     "1-2.json": lawbench,
+    "*_2012-2022_English_Cloze_Test.json": gaokao,
     "outcome_summary.parquet": aime,
 }
 
@@ -113,7 +126,7 @@ def score(case: dict[str, Any], rows: Rows, folder: Path) -> pl.DataFrame:
     [(_, ours)] = catalog.load_tasks(case["ours"])
     headline = ours.score[0].model_dump(exclude_defaults=True)
     task = {
-        "data": {"local": "./replies.jsonl", "fields": {"target": "target"}},
+        "data": {"local": "./replies.jsonl", "fields": {"target": "target", **case.get("fields", {})}},
         "prompt": "published",
         "choices": case.get("choices", "[]"),
         "score": [{**headline, "name": "ours"}, {**case["rule"], "name": "published"}],

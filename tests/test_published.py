@@ -49,7 +49,7 @@ def replayed(name: str, case: dict[str, Any], ocli: Ocli, write: Write) -> tuple
     headline = ours.score[0].model_dump(exclude_defaults=True)
     write("prompts/published.jinja", PROMPT)
     task = {
-        "data": {"local": str(FOLDER / f"{name}.jsonl"), "fields": {"target": "target"}},
+        "data": {"local": str(FOLDER / f"{name}.jsonl"), "fields": {"target": "target", **case.get("fields", {})}},
         "prompt": "published",
         "choices": case.get("choices", "[]"),
         "score": [{**headline, "name": "ours"}, {**case["rule"], "name": "published"}],
