@@ -35,6 +35,11 @@ def spec(**values: Any) -> ModelSpec:
     return model
 
 
+def once(base_url: str, **values: Any) -> ModelSpec:
+    """A model on a server that is asked everything once."""
+    return spec(engine="openai", path="m", base_url=base_url, args={"max_retries": 0}, **values)
+
+
 def ask(model: ModelSpec, *requests: Request) -> list[Reply]:
     async def run() -> list[Reply]:
         engine = engines.load(model)
@@ -215,7 +220,7 @@ def test_openai_request_that_the_server_refuses_is_an_error_line() -> None:
 
 def test_openai_reply_without_choices_is_an_error_line() -> None:
     with serving(lambda path, body: (200, {"id": "x", "object": "chat.completion", "choices": []})) as server:
-        [reply] = ask(spec(engine="openai", path="m", base_url=server.url), request())
+        [reply] = ask(once(server.url), request())
     assert "no choices" in (reply.error or "")
 
 
@@ -234,9 +239,9 @@ def test_openai_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) 
         ask(spec(engine="openai", path="m", base_url="http://127.0.0.1:1", api_key_env="SOME_KEY"), request())
 
 
-def test_openai_unreachable_server_is_an_error_line_that_says_so() -> None:
-    [reply] = ask(spec(engine="openai", path="m", base_url="http://127.0.0.1:9", args={"max_retries": 0}), request())
-    assert "Cannot connect to host 127.0.0.1:9" in (reply.error or "")
+def test_openai_unreachable_server_stops_the_run_in_seconds() -> None:
+    with pytest.raises(EngineError, match="Cannot connect to host 127.0.0.1:9.*is it running, and is base_url right"):
+        ask(spec(engine="openai", path="m", base_url="http://127.0.0.1:9"), request())
 
 
 ODD: list[tuple[dict[str, Any], str, str | None]] = [
@@ -250,7 +255,7 @@ ODD: list[tuple[dict[str, Any], str, str | None]] = [
 @pytest.mark.parametrize(("message", "text", "error"), ODD)
 def test_openai_text_of_another_shape_is_mended_or_an_error(message: dict[str, Any], text: str, error: str | None) -> None:
     with serving(lambda path, body: chat_answer(**{"text": None, **message})) as server:
-        [reply] = ask(spec(engine="openai", path="m", base_url=server.url), request())
+        [reply] = ask(once(server.url), request())
     assert reply.text == text
     assert reply.reasoning is None
     assert (error or "") in (reply.error or "")
@@ -273,7 +278,7 @@ def test_openai_text_of_another_shape_is_mended_or_an_error(message: dict[str, A
 )
 def test_openai_reply_of_another_shape_is_never_a_crash(body: Any, error: str | None) -> None:
     with serving(lambda path, _: (200, body)) as server:
-        [reply] = ask(spec(engine="openai", path="m", base_url=server.url), request())
+        [reply] = ask(once(server.url), request())
     assert (reply.text, reply.finish_reason, reply.usage.prompt) == ("" if error else "A", None, None)
     assert (error or "") in (reply.error or "")
     assert (reply.error is None) is (error is None)
@@ -320,7 +325,8 @@ def test_openai_address_is_the_recipes_or_the_default_never_the_shells(monkeypat
     engine = engines.load(spec(engine="openai", path="m"))
     asyncio.run(engine.start())
     assert engine.record["base_url"] == "https://api.openai.com/v1"
-    assert str(vars(engine)["_client"].base_url) == "https://api.openai.com/v1/"
+    [server] = vars(engine)["_exchange"].endpoints.servers
+    assert str(server.client.base_url) == "https://api.openai.com/v1/"
     asyncio.run(engine.close())
 
 

@@ -148,7 +148,7 @@ def test_text_is_scored_whole_and_one_that_is_too_long_fails_alone() -> None:
     with serving(toy) as server:
         replies = ask(server, *texts, spec=task(**PERPLEXITY, window=4))
     assert scored(replies[0])[0].own.logprob == pytest.approx(toy.value("", "yes and no"))
-    assert replies[1].error == "HTTP 400: the prompt is too long"
+    assert replies[1].error == "the prompt is longer than the model takes: HTTP 400: the prompt is too long"
     assert "the text has 5 tokens, the task's window 4" in (replies[2].error or "")
 
 
@@ -344,7 +344,7 @@ def test_server_that_takes_the_question_and_sends_no_values_is_refused(logprobs:
         ask(server, request("A"))
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "refuses: go away"), (429, "refuses: go away")])
+@pytest.mark.parametrize(("status", "words"), [(401, "refuses: go away"), (429, "refuses: HTTP 429: go away")])
 def test_refusal_of_the_probe_that_says_nothing_of_likelihoods_is_told_as_it_is(status: int, words: str) -> None:
     answer: Answer = status, {"error": {"message": "go away"}}
     with serving(lambda path, body: answer) as server, pytest.raises(EngineError, match=words):
@@ -452,7 +452,9 @@ def test_question_that_the_server_refuses_is_its_own_error(ocli: Ocli, write: Wr
     with serving(Toy(refused="7 and")) as server:
         done = evaluate(ocli, write, server)
     failed = [line for line in lines(done.run) if line["error"]]
-    assert [(line["id"], line["error"]) for line in failed] == [("7", "HTTP 400: the prompt is too long")]
+    words = "the prompt is longer than the model takes: HTTP 400: the prompt is too long"
+    assert [(line["id"], line["error"]) for line in failed] == [("7", words)]
+    assert f"1 failed (7): {words}" in done.err
     assert done.rc == 1
 
 

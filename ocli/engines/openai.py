@@ -1,8 +1,10 @@
-"""Any OpenAI-compatible server, through AsyncOpenAI on its aiohttp transport.
+"""Any OpenAI-compatible server, through AsyncOpenAI on aiohttp (``_openai/client.py``).
 
 Chat models are asked at ``/chat/completions``, base models (``chat: false``) at ``/completions``. ``path: auto`` asks the
 server which model it serves. The key comes from the environment variable that ``api_key_env`` names and is kept nowhere.
-Servers differ in what they send: what is not of the API's shape is mended or is that request's error.
+Servers differ in what they take and send: settings that a server refuses are said otherwise, once (``_openai/dialects.py``);
+what is not of the API's shape is mended or asked again (``_openai/retries.py``). How much is asked at once and a second is found
+by trying, or said by the recipe (``_openai/limits.py``), for each of a model's servers (``_openai/endpoints.py``).
 
 Likelihoods come from echoed prompts (``_openai/echo.py``) or, where a server has none, from the most likely next tokens
 (``_openai/letters.py``). Which of the two it can do is tried once, before any question is asked.
@@ -16,48 +18,57 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from ocli.engines import chosen, number, refuse_unknown
+from ocli.engines._openai.dialects import Dialect, cut
 from ocli.engines._openai.echo import EchoWay
+from ocli.engines._openai.endpoints import MOST as MOST_AT_ONCE
+from ocli.engines._openai.endpoints import Endpoint, Endpoints, Rates
+from ocli.engines._openai.exchange import Exchange, RefusedError
 from ocli.engines._openai.letters import MOST, LetterWay
 from ocli.engines._openai.likelihood import Way
 from ocli.engines._openai.needs import Tasks, advise, beyond_letters, instead, likelihood_tasks, refuse_for_chat
-from ocli.engines._openai.reply import MalformedError, common, first_choice, get, text_of, words_of
-from ocli.engines._openai.server import DEFAULT_URL, address, api_key, checked_headers, mapping
+from ocli.engines._openai.reply import MalformedError, chat_fields, first_choice, get, is_blank, text_fields, words_of
+from ocli.engines._openai.retries import hide
+from ocli.engines._openai.server import addresses, mapping
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.task import TaskSpec
 from ocli.tokens import UnaskableError
-from ocli.types import Reply, Request, Sampling
+from ocli.types import Reply, Request
 
+ARGS = ["timeout", "deadline", "max_retries", "headers", "query", "extra_body", "stream", "api_version", "proxy", "ca"]
 REPLY_ARGS = ("extra_body",)
 """Arguments that change replies and so belong to a request's key."""
-
-LACKING = (400, 404, 405, 415, 422, 500, 501)
-"""HTTP statuses with which servers answer what they cannot do; others (a wrong key, too many requests) say nothing of that."""
+BLANKS = 2
+"""So often a reply that says nothing is asked for again."""
 
 
 class Engine:
-    """One server, one model."""
+    """One model, on one server or several."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        refuse_unknown(spec.args, ["timeout", "max_retries", "headers", "extra_body"], "openai")
+        refuse_unknown(spec.args, ARGS, "openai")
+        self.max_retries = int(number(spec.args, "max_retries", 6))
         self.timeout = number(spec.args, "timeout", 600, least=0.001, whole=False)
-        self.max_retries = int(number(spec.args, "max_retries", 2))
-        self.headers = checked_headers(mapping(spec.args, "headers"))
+        self.deadline = number(spec.args, "deadline", 3600, least=0.001, whole=False)
         self.extra_body = mapping(spec.args, "extra_body")
+        self.stream = spec.args.get("stream", False) is True
         self.spec = spec
         self.model = spec.path or ""
-        # Always said: the client would else take OPENAI_BASE_URL, which no recipe shows.
-        self.base_url = address(spec.base_url or DEFAULT_URL)
         self.chat = spec.chat is not False
-        self.concurrency = spec.concurrency or 16
+        self._addresses = addresses(spec)
+        self._urls = ", ".join(address.url for address in self._addresses)
+        self.concurrency = (spec.concurrency or MOST_AT_ONCE) * len(self._addresses)
         self.identity: list[Any] = []
         self.likelihood_identity: list[Any] = []
-        self.record: dict[str, Any] = {"base_url": self.base_url}
-        self._key = api_key(spec)
-        self._client: Any = None
+        self.record: dict[str, Any] = {"base_url": self._urls}
         self._tasks: Tasks = {}
         self._way: Way | None = None
-        self._places = asyncio.Semaphore(self.concurrency)
+        self._exchange: Exchange | None = None
+
+    @property
+    def waiting(self) -> str:
+        """What is waited for, where nothing moves."""
+        return self._exchange.waiting if self._exchange else ""
 
     def check(self, tasks: Mapping[str, TaskSpec]) -> None:
         """Refuse the likelihoods that no chat server tells; remember which tasks need any."""
@@ -66,33 +77,34 @@ class Engine:
             refuse_for_chat(self._tasks, self._place())
 
     async def start(self) -> None:
-        """Open the client; with ``path: auto`` ask for the model's name; where likelihoods are needed try how to get them."""
-        import openai
+        """Open the clients; with ``path: auto`` ask for the model's name; where likelihoods are needed try how to get them."""
+        from ocli.engines._openai.client import open_client
 
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key,
-            base_url=self.base_url,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            default_headers=self.headers,
-            http_client=openai.DefaultAioHttpClient(),
-        )
+        spec = self.spec
+        rates = Rates(spec.concurrency, spec.rpm, spec.tpm, spec.qps)
+        servers = [Endpoint(address.url, open_client(address, self.timeout), rates) for address in self._addresses]
+        key = self._addresses[0].key
+        exchange = Exchange(Endpoints(servers), Dialect(), key, self.model, self.timeout, self.deadline, self.max_retries)
+        self._exchange = exchange
         if self.model == "auto":
-            self.model = await self._discover()
-        self.identity = ["openai", self.model, self.chat, chosen(self.spec.args, REPLY_ARGS)]
+            self.model = exchange.model = await self._discover(servers)
+        self.identity = ["openai", self.model, self.chat, chosen(spec.args, REPLY_ARGS)]
         self.record["served_model"] = self.model
+        self.record["adapted"] = exchange.dialect.record
         if self._tasks:
+            exchange.probing = True
             self._way = await self._find_way()
+            exchange.probing = False
             self.likelihood_identity = [self._way.name]
             self.record["likelihoods"] = self._way.name
 
     async def generate(self, request: Request) -> Reply:
         """Send one request; what the server refuses for this request alone is its ``error``."""
-        return await self._reply(self._ask_chat(request) if request.messages is not None else self._ask_text(request))
+        return await _timed(self._ask(request))
 
     async def loglikelihood(self, request: Request) -> Reply:
         """Score a request's choices, all at the same time; what cannot be told of one of them is the request's ``error``."""
-        return await self._reply(self._score(request))
+        return await _timed(self._score(request))
 
     def fits(self, request: Request) -> bool:
         """Not known before it is asked: a server refuses what is too long in words of its own."""
@@ -100,54 +112,21 @@ class Engine:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
+        if self._exchange is not None:
+            await self._exchange.endpoints.close()
 
-    async def _reply(self, asking: Awaitable[dict[str, Any]]) -> Reply:
-        """Wait for a reply's fields; tell what this request alone has met from what no other would survive."""
-        import openai
+    async def _ask(self, request: Request) -> dict[str, Any]:
+        exchange, sampling = self._started, request.sampling
+        chat = request.messages is not None
+        prompt = {"messages": list(request.messages or ())} if chat else {"prompt": request.prompt}
 
-        began = time.perf_counter()
-        try:
-            fields = await asking
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise EngineError(f"{self._place()} refuses: {words_of(error)}") from None
-        except openai.APIStatusError as error:
-            fields = {"error": f"HTTP {error.status_code}: {words_of(error)}"}
-        except MalformedError as error:
-            fields = {"error": f"the server's reply {error}"}
-        except UnaskableError as error:
-            fields = {"error": str(error)}
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:  # the client's own, on what is no JSON
-            fields = {"error": f"{type(error).__name__}: {words_of(error)}"}
-        return Reply(**{**fields, "seconds": time.perf_counter() - began})
+        def write() -> dict[str, Any]:  # for each attempt: the dialect may have been learned meanwhile
+            streamed = exchange.dialect.streamed() if self.stream else {}
+            return {"model": self.model, **prompt, **exchange.dialect.settings(sampling), **streamed, **self.extra_body}
 
-    async def _ask_chat(self, request: Request) -> dict[str, Any]:
-        async with self._places:
-            answer = await self._client.chat.completions.create(
-                model=self.model,
-                messages=list(request.messages or ()),
-                **_settings(request.sampling),
-                **self._extra(request.sampling),
-            )
-        choice = first_choice(answer)
-        message = get(choice, "message")
-        if message is None:
-            raise MalformedError("has no message")
-        reasoning = get(message, "reasoning_content") or get(message, "reasoning")
-        return {
-            "text": text_of(get(message, "content")),
-            "reasoning": reasoning if isinstance(reasoning, str) else None,
-            **common(answer, choice),
-        }
-
-    async def _ask_text(self, request: Request) -> dict[str, Any]:
-        async with self._places:
-            answer = await self._client.completions.create(
-                model=self.model, prompt=request.prompt, **_settings(request.sampling), **self._extra(request.sampling)
-            )
-        choice = first_choice(answer)
-        return {"text": text_of(get(choice, "text")), **common(answer, choice)}
+        fields = await exchange.send(self._path(chat), write, _Reader(chat, min(BLANKS, self.max_retries)))
+        text, ended = cut(fields["text"], exchange.dialect.cuts(sampling))
+        return {**fields, "text": text, "finish_reason": "stop"} if ended else fields
 
     async def _score(self, request: Request) -> dict[str, Any]:
         if self._way is None:
@@ -160,10 +139,8 @@ class Engine:
         return {"choices": choices, "finish_reason": "stop", "usage": usage}
 
     async def _post(self, body: dict[str, Any]) -> Any:
-        """Send a likelihood's question and return the answer as it came: of long prompts the client's types would be slow."""
-        path = "/chat/completions" if self.chat else "/completions"
-        async with self._places:  # a request's choices are asked at once, but no more in all than the model's concurrency
-            return await self._client.post(path, cast_to=object, body={"model": self.model, **body, **self.extra_body})
+        """Send a likelihood's question and return the answer as it came."""
+        return await self._started.send(self._path(self.chat), lambda: {"model": self.model, **body, **self.extra_body}, _as_is)
 
     async def _find_way(self) -> Way:
         """Return the first way in which this server tells likelihoods; raise EngineError when a task has none."""
@@ -191,50 +168,78 @@ class Engine:
         except MalformedError as error:
             return f"its reply {error}"
         except openai.APIStatusError as error:
-            if error.status_code not in LACKING:
-                raise EngineError(f"{self._place()} refuses: {words_of(error)}") from None
             return f"HTTP {error.status_code}: {words_of(error)}"
-        except openai.OpenAIError as error:
-            raise EngineError(f"{self._place()} cannot be asked: {words_of(error)}") from None
-        except (ValueError, TypeError, AttributeError) as error:  # the client's own, on what is no JSON
-            return f"{type(error).__name__}: {words_of(error)}"
+        except RefusedError as error:
+            raise EngineError(f"{self._place()} refuses: {error}") from None
         return ""
 
-    def _extra(self, sampling: Sampling) -> dict[str, Any]:
-        # The API has no top_k; the servers that know it (vLLM, LMDeploy, SGLang) read it from the body.
-        top_k = {} if sampling.top_k is None else {"top_k": sampling.top_k}
-        body = {**top_k, **self.extra_body}
-        return {"extra_body": body} if body else {}
-
-    async def _discover(self) -> str:
+    async def _discover(self, servers: list[Endpoint]) -> str:
+        """Return the name of the one model that all servers serve."""
         import openai
 
-        try:
-            answer = await self._client.get("/models", cast_to=object)  # as it is: the client's types would be assumed
-        except (openai.OpenAIError, ValueError) as error:
-            raise EngineError(f"{self._place()} does not say which models it serves: {words_of(error)}") from None
-        data = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(data, list) or not all(isinstance(get(model, "id"), str) for model in data):
-            seen = " ".join(str(answer).split())[:80]
+        served = set()
+        for server in servers:
+            try:
+                answer = await server.client.get("/models", cast_to=object)  # as it is: the client's types would be assumed
+            except (openai.OpenAIError, ValueError, OSError, asyncio.TimeoutError) as error:
+                why = hide(words_of(error), self._addresses[0].key)
+                raise EngineError(f"{server.url} does not say which models it serves: {why}") from None
+            served |= set(_names(answer, server.url))
+        if len(served) != 1:
             raise EngineError(
-                f"{self._place()} does not say which models it serves: no list of models, but {seen!r}; name one as 'path'"
+                f"{self._place()} serves {len(served)} models ({', '.join(sorted(served))}): name one as 'path' instead of auto"
             )
-        names = [str(get(model, "id")) for model in data]
-        if len(names) != 1:
-            raise EngineError(
-                f"{self._place()} serves {len(names)} models ({', '.join(names)}): name one as 'path' instead of auto"
-            )
-        return names[0]
+        return served.pop()
+
+    @property
+    def _started(self) -> Exchange:
+        if self._exchange is None:
+            raise EngineError("the engine was not started")
+        return self._exchange
+
+    def _path(self, chat: bool) -> str:
+        return "/chat/completions" if chat else "/completions"
 
     def _place(self) -> str:
-        return f"{self.base_url} (model {self.model})"
+        return f"{self._urls} (model {self.model})"
 
 
-def _settings(sampling: Sampling) -> dict[str, Any]:
-    """Say what the recipe says under the API's names; what it leaves out is the server's own."""
-    said = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
-    settings: dict[str, Any] = {"max_tokens": sampling.max_tokens}
-    settings |= {name: value for name, value in said.items() if value is not None}
-    if sampling.stop:
-        settings["stop"] = list(sampling.stop)
-    return settings
+class _Reader:
+    """Reads a reply; of one that says nothing it says so, for as many times as it may be asked again."""
+
+    def __init__(self, chat: bool, blanks: int) -> None:
+        self._chat, self._blanks = chat, blanks
+
+    def __call__(self, answer: Any) -> dict[str, Any]:
+        fields = chat_fields(answer) if self._chat else text_fields(answer)
+        if self._blanks and is_blank(fields, self._chat):
+            self._blanks -= 1
+            raise MalformedError("is empty")
+        return fields
+
+
+async def _timed(asking: Awaitable[dict[str, Any]]) -> Reply:
+    """Wait for a reply's fields; what this request alone has met is its error."""
+    began = time.perf_counter()
+    try:
+        fields = await asking
+    except MalformedError as error:
+        fields = {"error": f"the server's reply {error}"}
+    except (RefusedError, UnaskableError) as error:
+        fields = {"error": str(error)}
+    return Reply(**{**fields, "seconds": time.perf_counter() - began})
+
+
+def _as_is(answer: Any) -> Any:
+    """Read no further than a reply must be to be one."""
+    first_choice(answer)
+    return answer
+
+
+def _names(answer: Any, place: str) -> list[str]:
+    """Return the models that a server lists."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list) or not all(isinstance(get(model, "id"), str) for model in data):
+        seen = " ".join(str(answer).split())[:80]
+        raise EngineError(f"{place} does not say which models it serves: no list of models, but {seen!r}; name one as 'path'")
+    return [str(get(model, "id")) for model in data]

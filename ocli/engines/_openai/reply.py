@@ -43,6 +43,37 @@ def _is_text(part: Any) -> bool:
     return isinstance(part, str) or get(part, "type") in (None, "text", "output_text")
 
 
+def chat_fields(answer: Any) -> dict[str, Any]:
+    """Return what ``/chat/completions`` has sent. Thoughts are kept apart; a refusal in a field of its own is the text."""
+    choice = first_choice(answer)
+    message = get(choice, "message")
+    if message is None:
+        raise MalformedError("has no message")
+    fields = common(answer, choice)
+    text = text_of(get(message, "content"))
+    reasoning = get(message, "reasoning_content") or get(message, "reasoning")
+    refusal = get(message, "refusal")
+    if not text and isinstance(refusal, str) and refusal:
+        text, fields["finish_reason"] = refusal, "refusal"
+    return {"text": text, "reasoning": reasoning if isinstance(reasoning, str) else None, **fields}
+
+
+def text_fields(answer: Any) -> dict[str, Any]:
+    """Return what ``/completions`` has sent."""
+    choice = first_choice(answer)
+    return {"text": text_of(get(choice, "text")), **common(answer, choice)}
+
+
+def is_blank(fields: dict[str, Any], chat: bool) -> bool:
+    """Whether a reply says nothing for no reason that it tells: servers that fail send such replies, models hardly ever.
+
+    A base model that ends at once is no such case: it has written a token, the one that ends the text.
+    """
+    if fields["text"] or fields.get("reasoning") or fields["finish_reason"] not in (None, "stop"):
+        return False
+    return chat or not fields["usage"].completion
+
+
 def common(answer: Any, choice: Any) -> dict[str, Any]:
     """Return what every kind of reply says beside its text."""
     reason = get(choice, "finish_reason")
