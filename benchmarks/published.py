@@ -7,7 +7,8 @@
   code-davinci-002-cot``), with ``..._eval_metrics.jsonl`` beside it: the mean in per cent
 - ``*_result.json`` (TIGER-AI-Lab/MMLU-Pro, ``eval_results/gpt4o``): the letter that was read, each
 - ``1-2.json`` (open-compass/LawBench, ``predictions/*/MODEL``), with ``results.csv`` two folders up: the mean
-- ``*_2012-2022_English_Cloze_Test.json`` (OpenLMLab/GAOKAO-Bench, ``Results/*_obj``): the letters that were read, each
+- ``*_2012-2022_English_Cloze_Test.json`` and ``*_2010-2022_Chinese_Lang_and_Usage_MCQs.json`` (OpenLMLab/GAOKAO-Bench,
+  ``Results/*_obj``): the letters that were read, each
 - ``outcome_summary.parquet`` (the source archive of inspect_evals 0.26.0 on PyPI, ``agent_artefacts/trajectory_analysis/
   aime2026``): a verdict each
 
@@ -85,14 +86,14 @@ def lawbench(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
 
 
 def gaokao(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
-    """Give one model's five letters an item; right is the share of those that were read in their place."""
-    rows = []
+    """Give one model's letters; right is the share of an item's that were read in their place."""
+    rows, cloze = [], "Cloze" in path.name
     for entry in json.loads(path.read_text(encoding="utf-8"))["example"]:
         wanted, read = entry["standard_answer"], entry["model_answer"]
         right = sum(one == other for one, other in zip(wanted, read, strict=False)) / len(wanted)
-        points = entry["score"] * len(wanted)
-        rows.append({"text": entry["model_output"], "target": "".join(wanted), "points": points, "right": right})
-    yield "gaokao_english_cloze_gpt_4_0314", rows, None
+        target, points = ("" if cloze else " ").join(wanted), entry["score"] * len(wanted)
+        rows.append({"text": entry["model_output"], "target": target, "points": points, "right": right})
+    yield "gaokao_english_cloze_gpt_4_0314" if cloze else "gaokao_chinese_usage_gpt_4_0314", rows, None
 
 
 def aime(path: Path) -> Iterator[tuple[str, Rows, float | None]]:
@@ -113,6 +114,7 @@ READERS = {
     "*_result.json": mmlu_pro,
     "1-2.json": lawbench,
     "*_2012-2022_English_Cloze_Test.json": gaokao,
+    "*_2010-2022_Chinese_Lang_and_Usage_MCQs.json": gaokao,
     "outcome_summary.parquet": aime,
 }
 
