@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from ocli.registry import metric
@@ -51,14 +53,23 @@ def _normal(text: pl.Expr, ignore_case: bool, ignore_punctuation: bool) -> pl.Ex
         plain = plain.str.to_lowercase()
     if not ignore_punctuation:
         return plain
-    bare = _one_space(plain.str.replace_all(_NUMBER_OR_PUNCTUATION, "${1}"))
     # A text of nothing but punctuation keeps it: else every such text would equal every other.
-    return pl.when(bare == "").then(plain).otherwise(bare)
+    return _unless_empty(plain, lambda text: _one_space(text.str.replace_all(_NUMBER_OR_PUNCTUATION, "${1}")))
 
 
 def _without_articles(text: pl.Expr) -> pl.Expr:
-    bare = _one_space(text.str.replace_all(r"(?i)\b(?:an?|the)\b", " "))
-    return pl.when(bare == "").then(text).otherwise(bare)  # the band The The keeps its name
+    # The band The The keeps its name.
+    return _unless_empty(text, lambda whole: _one_space(whole.str.replace_all(r"(?i)\b(?:an?|the)\b", " ")))
+
+
+def _unless_empty(text: pl.Expr, change: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Return the changed text, or the text itself where nothing would be left of it.
+
+    A struct carries the text: polars would work it out again at every mention.
+    """
+    state = pl.struct(text.alias("text")).struct.with_fields(change(pl.field("text")).alias("changed"))
+    kept = pl.when(pl.field("changed") == "").then(pl.field("text")).otherwise(pl.field("changed"))
+    return state.struct.with_fields(kept.alias("text")).struct.field("text")
 
 
 def _spaced(text: pl.Expr) -> pl.Expr:
