@@ -1,4 +1,4 @@
-"""Read which of a list of labels a reply names: the classes of a text, the charges of a case.
+"""Read which of a list of labels a reply names: the classes of a text, the events it tells of.
 
 LawBench asks for "[类别]不动产分割、有夫妻共同财产<eoa>". What stands behind the last such mark before ``<eoa>`` is the answer;
 without one, all that the reply names. A longer label hides the shorter one within it (合同诈骗 is no 诈骗), and what is denied
@@ -19,7 +19,8 @@ from ocli.registry import extractor
 _SPELLINGS = {"／": "/", " / ": "/", "**": "", "__": "", "`": "", "\r": "", "\u200b": ""}
 _DENIED = r"(?:不构成|不成立|不属于|不涉及|没有触发|未触发|不是|并非|而非|而不是|排除)[^，。；,;\n<]*"
 _MARK = r"[\[【](?:正确)?(?:答案|类别|标签|争议焦点|罪名|事件)(?:类别)?[\]】]"
-_MARKED = rf"(?s)^.*{_MARK}[ :：\n]*([^\n<\[【]*)"
+MARKED = rf"(?s)^.*{_MARK}[ :：]*([^\n<\[【 ][^\n<\[【]*|\n.*)"
+"""Group 1 is what stands behind the last mark, up to the line's end; all lines below a mark that has nothing beside it."""
 _CUE = r"(?s)^.*(?:答案|类别|标签|焦点|归[为类]|属于|分类)[^。\n]{0,6}?(?:[是为:：于]|属于)([^\n。]*)"
 
 
@@ -30,12 +31,11 @@ def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (),
     ``labels`` are those on offer (lists in the list are opened); default: the task's choices. With ``single`` one is right: where
     the reply names several without a mark, that of its last phrase ("争议焦点是") counts, and still several are null.
     """
-    offered = _offered("labels", labels or choices)
-    reply = strip_thoughts(text).str.replace(r"(?s)<eoa>.*$", "").str.replace_many(_SPELLINGS, leftmost=True)
-    reply = reply.str.replace_all(_DENIED, "")
+    offered = as_labels("labels", labels or choices)
+    reply = affirmed(text)
     if not single:
-        return pl.coalesce(_named(reply.str.extract(_MARKED), offered), _named(reply, offered))
-    parts = (reply.str.extract(_MARKED), reply, reply.str.extract(_CUE))
+        return pl.coalesce(_named(reply.str.extract(MARKED), offered), _named(reply, offered))
+    parts = (reply.str.extract(MARKED), reply, reply.str.extract(_CUE))
     return pl.coalesce(_only(_named(part, offered)) for part in parts)
 
 
@@ -45,9 +45,15 @@ def lawbench_labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[s
 
     A label within a longer one counts as named, and so does a label that is denied.
     """
-    offered = _offered("lawbench_labels", labels or choices)
+    offered = as_labels("lawbench_labels", labels or choices)
     found = [pl.when(text.str.contains(label, literal=True)).then(pl.lit(label)) for label in offered]
     return _or_null(pl.concat_str(found, separator=";", ignore_nulls=True))
+
+
+def affirmed(text: pl.Expr) -> pl.Expr:
+    """Return the reply up to ``<eoa>``, without thoughts and without what it denies."""
+    reply = strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "")
+    return reply.str.replace_many(_SPELLINGS, leftmost=True).str.replace_all(_DENIED, "")
 
 
 def _named(text: pl.Expr, offered: Sequence[str]) -> pl.Expr:
@@ -68,7 +74,7 @@ def _or_null(answer: pl.Expr) -> pl.Expr:
     return pl.when(answer != "").then(answer)
 
 
-def _offered(name: str, labels: Sequence[str]) -> Sequence[str]:
+def as_labels(name: str, labels: Sequence[str]) -> Sequence[str]:
     """Return the labels on offer, each a text; lists within the list are opened, so that one list may hold another."""
     parts = [labels] if isinstance(labels, str) else labels
     offered = [label for part in parts for label in (part if isinstance(part, list) else [part])]

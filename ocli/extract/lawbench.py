@@ -31,6 +31,7 @@ _TERM = rf"(?:{_YEARS}|(?<![\d年.])(\d{{1,4}})\s*个?月(?!\s*\d+\s*日|份)|(�
 _TERMS = re.compile(_TERM)
 _PENALTY = re.compile(rf"(?:徒刑|拘役|管制|刑期)[^\d半月。\n]{{0,8}}{_TERM}")
 
+_CALCULATION = re.compile(r"\d[^=＝。\n]*[=＝]\s*")
 _SEPARATOR = re.compile(r"(?<=\d)[,，](?=\d{3}(?!\d))")
 _SUM = r"(\d+(?:\.\d+)?(?:\s*[亿万千百]+(?:\d+(?:\.\d+)?(?=[千百]))?)*)\s*余?\s*元"
 _GAP = r"[^\d。\n]{0,12}"
@@ -43,9 +44,10 @@ _TOTALS = (
 _UNITS = {"亿": 10**8, "万": 10**4, "千": 1000, "百": 100}
 
 _NOTHING = re.compile(
-    r"\W*(?:无|没有|未提[及到]|未提供|未涉及|不涉及|不详|未知|不适用|暂无|N/?A|None)(?:\W|相关|提[及到]|具体|明确|信息|$).*", re.I
+    r"\W*(?:(?:无|没有|暂无|N/?A|None)(?:\W|相关|提[及到]|给出|具体|明确|信息|$).*|未[提给说明指列知涉描].*|不(?:涉及|详|明|适用).*)",
+    re.I,
 )
-_NO_ENTITY = re.compile(r"(?:没有|无|未|不)[^。\n]{0,10}(?:实体|信息)|^\W*无\W*$")
+_NO_ENTITY = re.compile(r"(?:没有|无|未|不)[^。\n]{0,80}(?:实体|信息)|^\W*无\W*$")
 _BELOW = re.compile(r"\s*(?:\n\s*[-•*·]\s+[^\n]*)+")
 _AROUND_WORDS = re.compile(
     r"(?s)^.*(?:触发词|触发了?事件的词(?:语|汇)?|答案)(?:分别)?(?:包括|有|[是为:：])+|\n\s*(?:解析|解释|说明|理由|分析|原因|其中|注).*$"
@@ -94,7 +96,7 @@ def _read(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
     def batch(replies: pl.Series) -> pl.Series:
         return pl.Series([None if reply is None else read(reply) for reply in replies], dtype=pl.String)
 
-    reply = strip_thoughts(text).str.replace(r"(?s)<eoa>.*$", "").str.replace_all(r"\*\*|__|`|\r", "")
+    reply = strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "").str.replace_all(r"\*\*|__|`|\r", "")
     return reply.map_batches(batch, return_dtype=pl.String, is_elementwise=True)
 
 
@@ -132,7 +134,7 @@ def _months(reply: str) -> str | None:
 
 def _yuan(reply: str) -> str | None:
     marked = _marked(reply, "(?:犯罪)?(?:总?金额|总额)|答案")
-    body = _SEPARATOR.sub("", to_digits(marked or reply))
+    body = _CALCULATION.sub("", _SEPARATOR.sub("", to_digits(marked or reply)))
     called = (pattern.findall(body) for pattern in (_TOTALS[-1:] if marked else _TOTALS))
     sums = next(filter(None, called), None) or re.findall(r"\d+(?:\.\d+)?\s*[亿万]?", body)
     if not sums or (len(set(sums)) > 1 and "元" not in body):
