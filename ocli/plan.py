@@ -133,6 +133,8 @@ def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> 
         plan = plan_task(name, spec, recipe)
         picked = f"{len(plan.items)} of {plan.total} items" if recipe.limit else f"{plan.total} items"
         note(f"{name}: {picked} from {', '.join(dict.fromkeys(plan.origin.values()))}")
+        if spec.published not in (None, plan.total):
+            note(f"{name}: the data has {plan.total} items, but {spec.published} are published: fetch it again, or mend 'items'")
         plans.append(plan)
     return plans
 

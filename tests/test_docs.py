@@ -47,6 +47,9 @@ def test_check_says_how_many_items_are_missing(ocli: Ocli, write: Write) -> None
     done = ocli("check", "-t", "tides_gen", "--data-dir", "data")
     assert done.rc == 1
     assert "has 239 items, but 240 are published" in done.out
+    done = ocli("eval", "-m", "echo:oracle", "-t", "tides_gen", "--data-dir", "data")
+    assert "PARTIAL: tides_gen was asked 239 of 240 items only" in done.out
+    assert "the data has 239 items, but 240 are published" in done.err
 
 
 def test_readmes_list_the_catalog_as_it_is() -> None:

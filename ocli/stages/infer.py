@@ -209,7 +209,8 @@ def _refuse_another_recipe(run: Run, recipe: Recipe) -> None:
 
 
 def _record(plan: TaskPlan) -> dict[str, Any]:
-    record = {"data": plan.origin, "digest": plan.digest, "asked": len(plan.items), "of": plan.total}
+    whole = max(plan.total, plan.spec.published or 0)  # data that lacks rows gives a partial score
+    record = {"data": plan.origin, "digest": plan.digest, "asked": len(plan.items), "of": whole}
     subsets = plan.spec.data
     return {**record, "subsets": [len(subsets.asked), len(subsets.subsets)]} if subsets.only else record
 
