@@ -37,10 +37,11 @@ _FRACTION = r"\\frac\s*\{\s*(-?[\d,.]+)\s*\}\s*\{\s*([\d,.]+)\s*\}"
 _POWER_OF_TEN = r"(\d) ?[*x] ?10 ?\^ ?\{?([-+]?\d+)\}?"
 _POWER_OF_UNIT = r"([A-Za-z]\}?) ?\^ ?\{?-?\d+\}?"
 _SQUARE_OR_CUBE = r"(?-u:\b)([cdkm]?m|ft)[23](?-u:\b)"
+# 70 000, as in French and in SI; but neither "3 1000-piece puzzles" nor the row "98 99 100" is one number.
+_SPACED = r"((?:^|[^\d\s.,]|\n) {0,2})(\d{1,3}) (\d{3})(?: (\d{3}))?(\s?[^\d\s-]|\s*$)"
 _DETACHED_SIGN = r"([=:(]\s*)- (\d)"
 
-# 70,000 or, as in French and in SI, 70 000 (but not the 3 1000 of "3 1000-piece puzzles").
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \x{202f}]\d{3})+(?-u:\b)|\d+)"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _UNSIGNED = rf"(?:(?:\d{{1,3}} )?\d+/\d+|(?:{_DIGITS}(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)"
 # A minus behind a digit, a letter or a bracket is a subtraction, a hyphen or a range. The character before the sign is
 # part of the match, as Rust's regex cannot look back.
@@ -83,6 +84,7 @@ def _plain(text: pl.Expr) -> pl.Expr:
     reply = where_found(_NEXT, reply, _before_next)
     reply = reply.str.replace_all("-" + _FRACTION, "-${1}/${2}").str.replace_all(_FRACTION, " ${1}/${2}")
     reply = where_found(r"\^", reply, _without_powers).str.replace_all(_SQUARE_OR_CUBE, "${1} ")
+    reply = where_found(r"\d[ \x{202f}]\d{3}", reply, _without_spaces)
     return reply.str.replace_all(_DETACHED_SIGN, "${1}-${2}")
 
 
@@ -97,13 +99,18 @@ def _before_next(reply: pl.Expr) -> pl.Expr:
     return reply.str.replace(rf"(?s)^(.*?\d.*?){_NEXT}.*$", "${1}")
 
 
+def _without_spaces(reply: pl.Expr) -> pl.Expr:
+    """Write thousands together; the narrow space U+202F is nothing but their separator."""
+    return reply.str.replace_all(r"\x{202f}(\d{3})", "${1}").str.replace_all(_SPACED, "${1}${2}${3}${4}${5}")
+
+
 def _without_powers(reply: pl.Expr) -> pl.Expr:
     return reply.str.replace_all(_POWER_OF_TEN, "${1}e${2}").str.replace_all(_POWER_OF_UNIT, "${1} ")
 
 
 def _shortest(found: pl.Expr) -> pl.Expr:
     """Return a matched number in its one shortest spelling."""
-    bare = found.str.replace(r"^[^\d.+-]?\+?", "").str.replace_all(r"[, \x{202f}](\d{3})", "${1}")
+    bare = found.str.replace(r"^[^\d.+-]?\+?", "").str.replace_all(",", "", literal=True)
     bare = bare.str.replace(r"^(-?)0+(\d)", "${1}${2}").str.replace(r"^(-?)\.", "${1}0.")
     bare = bare.str.replace(r"^([^.]*)\.0*([eE].*)?$", "${1}${2}").str.replace(r"(\.\d*?[1-9])0+([eE].*)?$", "${1}${2}")
     return bare.str.replace(r"[eE]\+?(-?)0*", "e${1}").str.replace(r"^-0$", "0")

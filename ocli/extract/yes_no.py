@@ -1,7 +1,7 @@
 """Read a yes-or-no reply (yes, true, correct, 是, 对, 正确; no, false, wrong, 否, 不是, 错误) in the task's own words.
 
 Rules, in order: the last verdict behind a phrase ("the answer is", "答案是"); a verdict that ends the reply; one that opens it;
-the verdicts of its sentences ("the statement is false", "说法不正确") where they all agree. Else null. The cases are in
+the verdicts of its first and last line ("the statement is false", "说法不正确") where they all agree. Else null. The cases are in
 ``tests/cases/extract/yes_no.json``.
 """
 
@@ -20,6 +20,7 @@ _SPELLINGS = {
     **dict.fromkeys(["**", "__", "`", "$", "\\text{", "\\textbf{", "\\(", "\\)", "\\[", "\\]", "\u200b"], ""),
     **dict.fromkeys(["。", "！", "？", "；"], ". "),
     **dict.fromkeys(["、", "\r", "“", "”", "【", "】", "「", "」", "\u3000", "\xa0"], " "),
+    **dict.fromkeys(["⊕", "⊖"], ""),
     **{"\\boxed": "□", "<|begin_of_box|>": "□", "<|end_of_box|>": " ", "’": "'", "–": "-", "—": "-"},
 }
 # "⊕" and "⊖" stand for a verdict that needs no phrase around it.
@@ -27,7 +28,10 @@ _QUESTIONS = (
     r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b"
     r"|\bwhether (?:[a-z]+ ){1,6}?(?:is|are|was|were) (?:true|correct|right|false|valid)\b"
     r"|\bno (?:one|idea|doubt|matter|longer|more|such)\b"
-    r"|答案是[\s:.]*$|是否(?:正确|成立|属实|[是为]?[真假])?|为?真还是为?假|是不是|对不对|对还是错|对错|正确与否|正确还是错误|能不能|会不会|能否|会否|可否"
+    r"|正确(?:性|率|地|选项|的(?:方法|方式|做法|选项|顺序))|错误(?:率|在于)|是?(?:正确|对|真)的?[吗么]"
+    r"|(?:如果|假如|假设|倘若|若)[^,.;\n]*|(?:答案|结论|判断|回答|说法)是(?:[\s:.]*$|\(\s*\))"
+    r"|是否(?:正确|成立|属实|[是为]?[真假])?|为?真还是为?假|是不是|对不对|对还是错|对错|正确与否|正确还是错误"
+    r"|能不能|会不会|能否|会否|可否"
 )
 _BE = r"(?:\b(?:is|are|was|were|be|it's|that's|seems|as)|\b(?:is|are|was|were|does|do)(?:n't| not))"
 _ADVERB = r"(?: (?:also|indeed|actually|clearly|definitely|generally|completely|entirely|partly|probably|likely|therefore|thus))*"
@@ -58,6 +62,9 @@ _SUBJECT = r"(?:\banswer|\bverdict|\bconclusion|答案|结论|判断|回答|我�
 _CUE = rf"{_SUBJECT}{_FILL}([⊕⊖]|{_WORD}\b|{_CHARACTER}){_END}"
 _ENDING = rf"(?:[.!?;:,\n]|\b(?:so|thus|hence|therefore)\b|所以|因此|故)[\s,\"'(]*([⊕⊖]|{_WORD}\b|{_CHARACTER})的?[\s.!\"')}}]*$"
 _OPENING = rf"^[\s\"'(#>-]*(?:([⊕⊖])|({_WORD}){_WORD_END}|({_CHARACTER}){_END})"
+# Prose that says somewhere that something is true is no verdict: what counts are short lines at its two ends.
+_FIRST_LINE = r"^\s*([^\n]{1,300})(?:\n|$)"
+_LAST_LINE = r"(?:^|\n)([^\n]{1,300}?)\s*$"
 _IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错|假)$"
 _AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对的?|正确|真|能|会|可以)$"
 
@@ -76,7 +83,8 @@ def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None
     positive, negative = _pair(words, choices)
     reply = pl.struct(_marked(text).alias("reply"))
     field = pl.field("reply").str
-    marks = field.extract_all("[⊕⊖]").list.unique()
+    marks = pl.concat_str(field.extract(_FIRST_LINE, 1), field.extract(_LAST_LINE, 1), ignore_nulls=True)
+    marks = marks.str.extract_all("[⊕⊖]").list.unique()
     found = pl.coalesce(
         field.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1),
         field.extract(_ascii(_ENDING), 1),
@@ -90,7 +98,7 @@ def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None
 def _marked(text: pl.Expr) -> pl.Expr:
     """Bring spellings together and mark the plain verdicts; "true or false" and "是否" are none."""
     reply = strip_thoughts(text).str.replace_many(_SPELLINGS, leftmost=True).str.to_lowercase()
-    for pattern, mark in ((_QUESTIONS, " "), (_BACK_TO_YES, "⊕"), (_NO, "⊖"), (_YES, "⊕")):
+    for pattern, mark in (("正确的?(答案)", "${1}"), (_QUESTIONS, " "), (_BACK_TO_YES, "⊕"), (_NO, "⊖"), (_YES, "⊕")):
         reply = reply.str.replace_all(_ascii(pattern), mark)
     return reply
 
