@@ -56,17 +56,20 @@ class _Charges:
     def _piece(self, piece: str, before_guilt: bool) -> list[str]:
         piece = piece.strip(_LINKS)
         for start in range(len(piece) if before_guilt else 1):
-            end = piece[start:]
-            if not self._exact.sub("", end).strip(_LINKS):
-                return self._exact.findall(end)
-            if listing := self._listing_of(end):
-                return [listing]
+            head, end = piece[:start], piece[start:]
+            if end[:1] not in _LINKS and (found := self._all_of(end)):
+                return [*self._piece(head, head[-1:] in _LINKS), *found] if head else found
         pieces = piece.split("、")
-        return (
-            self._exact.findall(piece)
-            if len(pieces) == 1
-            else [name for one in pieces for name in self._piece(one, before_guilt)]
-        )
+        if len(pieces) == 1:
+            return self._exact.findall(piece)
+        return [name for one in pieces for name in self._piece(one, before_guilt)]
+
+    def _all_of(self, piece: str) -> list[str]:
+        """Return the charges that the piece consists of, or else the one with alternatives that it is a part of."""
+        if not self._exact.sub("", piece).strip(_LINKS):
+            return self._exact.findall(piece)
+        listing = self._listing_of(piece)
+        return [listing] if listing else []
 
     def _listing_of(self, piece: str) -> str | None:
         """Return the shortest charge with alternatives that the piece is a part of."""

@@ -101,8 +101,8 @@ def _read(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
 
 
 def _marked(reply: str, names: str) -> str | None:
-    """Return what stands behind the last [mark] of one of these names, up to the line's end; null where it is empty."""
-    found = re.findall(rf"[\[【](?:{names})[\]】][ :：\n]*([^\n<\[【]*)", reply)
+    """Return what stands behind the last [mark] of one of these names, or below it; None for nothing."""
+    found = re.findall(rf"(?s)[\[【](?:{names})[\]】][ :：]*([^\n<\[【 ][^\n<\[【]*|\n.*)", reply)
     return found[-1].strip() or None if found else None
 
 
