@@ -29,7 +29,7 @@ _SPELLINGS = {
     **dict(zip("：，．；＝！？\u3000\xa0“”‘’", ":,.;=!?  \"\"''", strict=True)),
     **dict.fromkeys(["*", "_", "`", "$", "\r", "\\(", "\\)", "\\[", "\\]", "\\text{", "\\textbf{"], ""),
     **dict.fromkeys(["\\mathrm{", "\\mathbf{", "\\rm", "\\bf", "\\,", "\\ ", "<b>", "</b>", "<strong>"], ""),
-    **dict.fromkeys(["</strong>", "<|im_start|>assistant", "<|begin_of_solution|>", "\u200b", "\ufeff"], ""),
+    **dict.fromkeys(["N/A", "</strong>", "<|im_start|>assistant", "<|begin_of_solution|>", "\u200b", "\ufeff"], ""),
     **dict.fromkeys(["\\boxed", "\\fbox"], "□"),
     **{"<|begin_of_box|>": "□{", "<|end_of_box|>": "}"},
     **dict.fromkeys(["<answer>", "<Answer>", "<ANSWER>"], "答案:"),
@@ -45,7 +45,9 @@ _NEXT_QUESTION = (
 # In the patterns: <L> one offered letter, <l> one in lower case, <S> one or more ("A、C"), <1> and <2> the
 # first two letters, \b an ASCII word boundary (so that there is one between 选 and B).
 _ENUMERATION = r"\b<L>(?:(?:[)\"' ]*(?:[、/&,]|,? ?(?:and|or|and/or)\b|和|或|与|及|以及)[(\"' ]*(?:选?项 ?)?)?<L>)*\b"
-_OPTIONS_ECHO = r"(?m)^[ (#>-]*<1>[.、:)](?:[^\n]*\n+)?[^\n]*?[ \n(]<2>[.、:)](?:[^\n]*\n+[ (#>-]*<L>[.、:)])*|^A ?: ?"
+_OPTIONS_ECHO = (
+    r"(?m)^[ (#>-]*<1>[.、:)](?:[^\n]*\n+)?[^\n]*?[ \n(]<2>[.、:)](?:[ (]*<L>[.、:)])*(?:[^\n]*\n+[ (#>-]*<L>[.、:)])*|^A ?: ?"
+)
 
 _KEEP = (
     r"(?:只有|仅有?|唯有?)(?:选?项)?[ (\"]*<L>\b"  # 只有 C 错误: C it is, whatever is said of it
@@ -82,7 +84,8 @@ _PART_OF = (
     r"|team|model|company"
     r"|country|person|line|angle|set|matrix|event|node|circle|triangle|side|region|train|box|variable"
     r"|appendix|schedule) <L>\b"
-    r"|(?:[甲乙丙丁明红华]选|维生素|点|方案|集合|事件|角|矩阵|物体|公司|∠|°|△|[0-9] ?[×÷∪∩∈]) ?<L>\b"
+    r"|(?:[甲乙丙丁明红华]选|维生素|点|方案|集合|事件|角|矩阵|物体|公司|∠|°|△|[)A-Z0-9] ?[×÷∪∩∈]) ?<L>\b"
+    r"|\b<L>-<L>\b|\b<L> ?\^|\b<L>\([a-z] ?[+,)-]"
     r"|\b<L>(?:[" + _THINGS + r"]|细胞|公司|物[体质]|同学|元素|[+]+|#|'[a-z]|-[a-z]|[.][A-Z]\b"
     r"| ?[=<>≤≥] ?[^\s]| ?[∈∪∩×÷→]| (?:minor|major|flat|sharp)\b| ?[+-] ?[A-Z0-9]\b)"
     r"|\b[A-Za-z]\(<L>(?:[|∩∪,] ?[A-Z])*\)"
@@ -109,7 +112,8 @@ _CUE = (
     r"|定是|→|⇒|=>)"
     r"(?:[ ,:(\"'是选择项为应该有就]|只有)*<S><CLOSE>"
     r"|(?:只有|仅|唯有?)(?:选?项)?[ (\"]*<S>"
-    r"|<S>[)\"' ]*(?:选?项)?[ ,]*(?:[是为]?(?:本题|此题|该题)?的?(?:正确|最佳)?(?:的?答案|选项)"
+    r"|<S>[)\"' ]*(?:选?项)?[ ,]*(?:[是为]?(?:本题|此题|该题)?的?(?:正确|最佳)?的?答案"
+    r"|[是为](?:本题|此题|该题)?的?(?:正确|最佳)?的?选项|(?:的|是)?(?:正确|最佳)的?选项"
     r"|[^<IN>。;\n]{0,20}符合题[意干])"
     r"|\b(?i:answers?|(?:correct|right|best|appropriate|likely) (?:option|choice|statement|one|selection"
     r"|response|letter)"
