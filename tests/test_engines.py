@@ -240,7 +240,7 @@ def test_openai_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_openai_unreachable_server_stops_the_run_in_seconds() -> None:
-    with pytest.raises(EngineError, match="Cannot connect to host 127.0.0.1:9.*is it running, and is base_url right"):
+    with pytest.raises(EngineError, match=r"Cannot connect to host 127.0.0.1:9.*is it running, and is base_url right"):
         ask(spec(engine="openai", path="m", base_url="http://127.0.0.1:9"), request())
 
 
@@ -326,7 +326,7 @@ def test_openai_address_is_the_recipes_or_the_default_never_the_shells(monkeypat
     asyncio.run(engine.start())
     assert engine.record["base_url"] == "https://api.openai.com/v1"
     [server] = vars(engine)["_exchange"].endpoints.servers
-    assert str(server.client.base_url) == "https://api.openai.com/v1/"
+    assert str(server.client.sdk.base_url) == "https://api.openai.com/v1/"
     asyncio.run(engine.close())
 
 

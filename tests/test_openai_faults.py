@@ -42,7 +42,8 @@ def questions(write: Write) -> Any:
 
 def command(url: Any, *more: str, args: dict[str, Any] | None = None, **model: Any) -> list[str]:
     """Return a command that asks a server, in a process of its own."""
-    spec = {"engine": "openai", "path": "m", "base_url": url, "args": {"timeout": 1, "max_retries": 12, **(args or {})}, **model}
+    settings = {"timeout": 0.7, "max_retries": 12, **(args or {})}
+    spec = {"engine": "openai", "path": "m", "base_url": url, "args": settings, **model}
     Path("m.yaml").write_text(json.dumps(spec), encoding="utf-8")
     return [sys.executable, "-m", "ocli", "infer", "-m", "m.yaml", "-t", "t.yaml", "-w", "out", *more]
 

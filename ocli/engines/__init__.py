@@ -70,6 +70,11 @@ async def ask(engine: Engine, request: Request) -> Reply:
     return await (engine.loglikelihood(request) if request.choices else engine.generate(request))
 
 
+def waiting(engine: Engine) -> str:
+    """Return what an engine waits for beside its model, a rate limit for instance, in a few words for the progress line."""
+    return getattr(engine, "waiting", "")
+
+
 def load(spec: ModelSpec) -> Engine:
     """Return the engine that a model names, not yet started; raise EngineError when a package of it is missing."""
     module = importlib.import_module(f"ocli.engines.{spec.engine}")

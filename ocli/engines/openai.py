@@ -78,11 +78,11 @@ class Engine:
 
     async def start(self) -> None:
         """Open the clients; with ``path: auto`` ask for the model's name; where likelihoods are needed try how to get them."""
-        from ocli.engines._openai.client import open_client
+        from ocli.engines._openai.client import Client
 
         spec = self.spec
         rates = Rates(spec.concurrency, spec.rpm, spec.tpm, spec.qps)
-        servers = [Endpoint(address.url, open_client(address, self.timeout), rates) for address in self._addresses]
+        servers = [Endpoint(address.url, Client(address, self.timeout), rates) for address in self._addresses]
         key = self._addresses[0].key
         exchange = Exchange(Endpoints(servers), Dialect(), key, self.model, self.timeout, self.deadline, self.max_retries)
         self._exchange = exchange
@@ -180,7 +180,7 @@ class Engine:
         served = set()
         for server in servers:
             try:
-                answer = await server.client.get("/models", cast_to=object)  # as it is: the client's types would be assumed
+                answer = await server.client.get("/models")
             except (openai.OpenAIError, ValueError, OSError, asyncio.TimeoutError) as error:
                 why = hide(words_of(error), self._addresses[0].key)
                 raise EngineError(f"{server.url} does not say which models it serves: {why}") from None

@@ -165,7 +165,7 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
             await stream.drain(engine, asking.left(done))
         finally:
             run.save(asking.recipe)  # engines learn while they answer which of the repository's settings took effect
-            for line in stream.failures():
+            for line in stream.notes():
                 screen.say(f"{model}: {line}")
             outcome.asked += stream.asked
             outcome.failed += stream.progress.errors

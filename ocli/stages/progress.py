@@ -42,6 +42,8 @@ class Progress:
         self.total = total
         self.done = done
         self.errors = 0
+        self.waiting: Callable[[], str] = str
+        """Says what is waited for, where that is not simply the model."""
         self._score = score
         self._spent = spent
         self._ticks: deque[tuple[float, int, int]] = deque([(time.monotonic(), done, 0)])
@@ -102,7 +104,7 @@ class Progress:
         if self._spent.cost is not None and self._spent.price:
             parts.append(money(self._spent.cost, self._spent.price))
         parts.append(f"{self.errors} error{'' if self.errors == 1 else 's'}")
-        return "  ".join(parts)
+        return "  ".join([*parts, *filter(None, [self.waiting()])])
 
 
 def _short(number: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ocli.cost import Account
-from ocli.engines import Engine, ask
+from ocli.engines import Engine, ask, waiting
 from ocli.errors import EngineError, OcliError
 from ocli.plan import TaskPlan
 from ocli.runs import Predictions, Run, to_line
@@ -36,6 +36,7 @@ class Stream:
         self.interrupted = False
         self._debug = debug
         self._first_errors: set[str | None] = set()
+        self._adapted: dict[str, str] = {}
         self._failed: dict[str, list[tuple[str, str]]] = {}
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
@@ -44,6 +45,8 @@ class Stream:
     async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
         """Answer all requests with as many workers as the engine can use, or until Ctrl-C (then ``interrupted`` is set)."""
         self._listen_for_interrupt()
+        self.progress.waiting = lambda: waiting(engine)
+        self._adapted = engine.record.get("adapted", {})
         try:
             with self.progress:
                 ticker = asyncio.create_task(self._tick())
@@ -61,8 +64,10 @@ class Stream:
             for file in self._files.values():
                 file.close()
 
-    def failures(self) -> Iterator[str]:
-        """Name the items that failed, a line for each kind of error."""
+    def notes(self) -> Iterator[str]:
+        """Name the settings that the server takes only in other words, and the items that failed, one line for each error."""
+        for name, how in self._adapted.items():
+            yield f"{name} {how}"
         for items in self._failed.values():
             named = ", ".join(item for item, _ in items[:NAMED]) + (", ..." if len(items) > NAMED else "")
             yield f"{len(items)} failed ({named}): {items[0][1]}"

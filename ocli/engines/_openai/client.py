@@ -1,12 +1,13 @@
 """AsyncOpenAI over aiohttp, without the detours on the way that cost more than the request itself.
 
-The SDK says what is sent: address, headers, key, Azure's ways. Its usual HTTP client then spends most of a request's CPU time on
-merging headers and parsing addresses again and again. The one here hands over what it gets: 0.4 ms a request in all, not 0.6
-(``benchmarks/api.py``). It follows the SDK's own aiohttp client where users would see a difference: proxies, certificates.
+The SDK says how a request looks: address, headers, key, Azure's ways. To prepare one takes it three times as long as to send it
+(``benchmarks/api.py``), and all requests to a path look alike but for their bodies. So the first one to each path is the SDK's,
+and those that follow are sent like it, through the same session.
 """
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import openai
+from yarl import URL
 
 from ocli.engines._openai.server import Address
 
@@ -22,68 +24,98 @@ try:
 except ImportError:  # pragma: no cover - an older SDK
     import httpx  # type: ignore[no-redef,import-not-found]
 
+Headers = list[tuple[str, str]]
+
+PATHS = ("/chat/completions", "/completions")
+OURS = ("host", "content-length", "connection", "accept-encoding")
+"""Headers that aiohttp writes itself."""
 CONNECT_SECONDS = 30.0
 """A server that takes longer to accept a connection is not there."""
 
 
-def open_client(address: Address, silence: float) -> openai.AsyncOpenAI:
-    """Return a client that asks each request once, and gives it up when nothing comes for so many seconds."""
-    common: dict[str, Any] = {
-        "api_key": address.key,
-        "base_url": address.url,
-        "max_retries": 0,
-        "timeout": None,
-        "default_headers": address.headers,
-        "default_query": address.query,
-        "http_client": _Direct(address, silence),
-    }
-    if address.api_version:
-        return openai.AsyncAzureOpenAI(api_version=address.api_version, **common)
-    return openai.AsyncOpenAI(**common)
+class Client:
+    """One server. It asks each request once, and gives it up when nothing comes for ``silence`` seconds."""
+
+    def __init__(self, address: Address, silence: float) -> None:
+        self._direct = _Direct(address, silence)
+        common: dict[str, Any] = {
+            "api_key": address.key,
+            "base_url": address.url,
+            "max_retries": 0,
+            "timeout": silence,
+            "default_headers": address.headers,
+            "default_query": address.query,
+            "http_client": self._direct,
+        }
+        azure = address.api_version
+        self.sdk = openai.AsyncAzureOpenAI(api_version=azure, **common) if azure else openai.AsyncOpenAI(**common)
+
+    async def post(self, path: str, body: dict[str, Any], seconds: float) -> Any:
+        """Send a body and return what comes back: of JSON the value, of anything else the text; raise APIStatusError."""
+        like = self._direct.prepared.get(path)
+        if like is None:
+            return await self.sdk.post(path, cast_to=object, body=body, options={"timeout": seconds})
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        status, headers, content = await self._direct.fetch("POST", *like, content, seconds)
+        value = _value(content)
+        if status < 300:
+            return value
+        # As the SDK raises it.
+        response = httpx.Response(status, headers=headers, content=content, request=httpx.Request("POST", str(like[0])))
+        inner = value.get("error", value) if isinstance(value, dict) else value
+        raise openai.APIStatusError(f"Error code: {status} - {value}", response=response, body=inner)
+
+    async def stream(self, path: str, body: dict[str, Any], seconds: float) -> AsyncIterator[Any]:
+        """Send a body and yield the pieces of the reply."""
+        options: Any = {"timeout": seconds}
+        pieces = await self.sdk.post(
+            path, cast_to=object, body=body, options=options, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        async for piece in pieces:
+            yield piece
+
+    async def get(self, path: str) -> Any:
+        """Ask for what needs no body."""
+        return await self.sdk.get(path, cast_to=object)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.sdk.close()
 
 
 class _Direct(httpx.AsyncClient):
-    """Sends what the SDK has prepared through one aiohttp session, as it is."""
+    """Sends what the SDK has prepared through one aiohttp session, as it is, and keeps it to send more like it."""
 
     def __init__(self, address: Address, silence: float) -> None:
         super().__init__(transport=httpx.AsyncHTTPTransport(), trust_env=False)  # neither is used
+        self.prepared: dict[str, tuple[URL, Headers]] = {}
+        """The address and the headers of requests to each path."""
         self._address = address
         self._silence = silence
         self._proxy = address.proxy or _proxy_of(address.url)
-        self._urls: dict[Any, httpx.URL] = {}
         self._session: aiohttp.ClientSession | None = None
 
-    def build_request(self, method: str, url: Any, **given: Any) -> httpx.Request:
-        """Make a request of what the SDK gives, parsing no address twice."""
-        params = given.get("params")
-        key = (str(url), str(params) if params else "")
-        if key not in self._urls:
-            self._urls[key] = httpx.URL(url, params=params) if params else httpx.URL(url)
-        timeout = given.get("timeout")
-        seconds = timeout.read if isinstance(timeout, httpx.Timeout) else timeout
-        extensions = {"timeout": {"total": seconds}}
-        return httpx.Request(
-            method, self._urls[key], headers=given.get("headers"), content=given.get("content"), extensions=extensions
-        )
-
     async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
-        """Send a request and read its reply; a streamed one is read by whoever asked for it."""
-        session = self._open()
+        """Send the SDK's request and read its reply; a streamed one is read by whoever asked for it."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        url = str(request.url)
-        timeout = aiohttp.ClientTimeout(
-            request.extensions["timeout"]["total"], sock_connect=CONNECT_SECONDS, sock_read=self._silence
-        )
-        reply = await session.request(
-            request.method, url, headers=headers, data=request.content or None, proxy=self._proxy, timeout=timeout
-        )
-        # aiohttp has unpacked the body, so nothing may say that it is still packed.
-        told = [(name, value) for name, value in reply.raw_headers if name.lower() != b"content-encoding"]
-        if stream and reply.status < 400:
-            return httpx.Response(reply.status, headers=told, stream=_Body(reply), request=request)
-        async with reply:
-            content = await reply.read()
-        return httpx.Response(reply.status, headers=told, content=content, request=request)
+        headers = [pair for pair in headers if pair[0].lower() not in OURS]
+        url = URL(str(request.url), encoded=True)
+        seconds = request.extensions.get("timeout", {}).get("read")
+        if not stream:
+            status, told, content = await self.fetch(request.method, url, headers, request.content, seconds)
+            if request.method == "POST":
+                path = next(path for path in PATHS if url.path.endswith(path))
+                self.prepared[path] = url, headers
+            return httpx.Response(status, headers=told, content=content, request=request)
+        reply = await self._request(request.method, url, headers, request.content, seconds)
+        return httpx.Response(reply.status, headers=_told(reply), stream=_Body(reply), request=request)
+
+    async def fetch(
+        self, method: str, url: URL, headers: Headers, content: bytes, seconds: float | None
+    ) -> tuple[int, Any, bytes]:
+        """Send a request; return the reply's status, headers and body."""
+        async with await self._request(method, url, headers, content, seconds) as reply:
+            return reply.status, _told(reply), await reply.read()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -91,14 +123,15 @@ class _Direct(httpx.AsyncClient):
             await self._session.close()
         await super().aclose()
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _request(
+        self, method: str, url: URL, headers: Headers, content: bytes, seconds: float | None
+    ) -> aiohttp.ClientResponse:
         if self._session is None:  # within the loop that uses it
             context = ssl.create_default_context(cafile=self._address.ca) if self._address.ca else True
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=context),  # how many there are is not decided here
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
+            connector = aiohttp.TCPConnector(limit=0, ssl=context)  # how many there are is not decided here
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        timeout = aiohttp.ClientTimeout(seconds, sock_connect=CONNECT_SECONDS, sock_read=self._silence)
+        return await self._session.request(method, url, headers=headers, data=content or None, proxy=self._proxy, timeout=timeout)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -113,6 +146,18 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._reply.close() if not self._reply.content.at_eof() else self._reply.release()
+
+
+def _told(reply: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
+    """Return a reply's headers. aiohttp has unpacked the body, so nothing may say that it is still packed."""
+    return [(name, value) for name, value in reply.raw_headers if name.lower() != b"content-encoding"]
+
+
+def _value(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace")
 
 
 def _proxy_of(url: str) -> str | None:

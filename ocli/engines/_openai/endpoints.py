@@ -41,6 +41,7 @@ class Endpoint:
         """Why it is left alone."""
         self.concurrency = Concurrency(rates.concurrency or MOST, rates.concurrency or START)
         self._rates = [Rate(number) for number in (rates.qps, rates.rpm and rates.rpm / 60) if number]
+        self._learned = Rate(math.inf)
         self._tokens = TokenRate(rates.tpm / 60) if rates.tpm else None
         self._row = 0
         self._resumes = -math.inf
@@ -57,15 +58,18 @@ class Endpoint:
     def book(self, now: float, body: dict[str, Any]) -> float:
         """Take the next moment that the rates allow for a request and return the seconds until then."""
         waits = [rate.book(now) for rate in self._rates]
+        if self.concurrency.distance:
+            self._learned.per_second = 1 / self.concurrency.distance
+            waits.append(self._learned.book(now))
         if self._tokens:
             waits.append(self._tokens.book(now, _size(body)))
         return max(waits, default=0.0)
 
-    def replied(self, seconds: float, body: dict[str, Any], tokens: int) -> None:
+    def replied(self, seconds: float, body: dict[str, Any], tokens: int, now: float) -> None:
         """Learn from a reply and the tokens it took."""
         self.answered = True
         self._row = 0
-        self.concurrency.replied(seconds)
+        self.concurrency.replied(seconds, now)
         if self._tokens:
             self._tokens.took(_size(body), tokens)
 
@@ -73,10 +77,10 @@ class Endpoint:
         """Learn from a failure, after which its request waits."""
         if not failed.crowded:
             self._row = 0
-            self.concurrency.replied(seconds)
+            self.concurrency.replied(seconds, now)
             return
         self._row += 1
-        self.concurrency.refused()
+        self.concurrency.refused(now)
         if self._row >= ROW or not failed.reached:
             self._resumes, self.reason = max(self._resumes, now + wait), failed.brief
 
@@ -131,7 +135,7 @@ class Endpoints:
 
     def _enter(self, server: Endpoint) -> Endpoint:
         server.inside += 1
-        server.concurrency.entered(server.inside)
+        server.concurrency.entered(server.inside, asyncio.get_running_loop().time())
         return server
 
 

@@ -66,7 +66,8 @@ class Exchange:
                 except Exception as error:  # noqa: BLE001 - sorted by what it means, and raised when it means nothing
                     wait, hold = self._after(error, server, body, patience, began)
                 else:
-                    server.replied(loop.time() - began, body, _tokens(answer))
+                    now = loop.time()
+                    server.replied(now - began, body, _tokens(answer), now)
                     return value
             finally:
                 self._moved = loop.time()
@@ -101,7 +102,7 @@ class Exchange:
         """Wait until the server may be asked."""
         loop = asyncio.get_running_loop()
         if wait := server.book(loop.time(), body):
-            with self._waiting(wait, "rate limit of the recipe"):
+            with self._waiting(wait, "rate limit"):
                 await asyncio.sleep(wait)
         while wait := server.rests(loop.time()):
             with self._waiting(wait, server.reason):
@@ -109,8 +110,8 @@ class Exchange:
 
     async def _post(self, server: Endpoint, path: str, body: Body, left: float) -> Any:
         if body.get("stream"):  # as long as it goes on: the client gives up a stream that stands still
-            return await joined(server.client, path, body, left)
-        return await server.client.post(path, cast_to=object, body=body, options={"timeout": min(self.timeout, left)})
+            return await joined(server.client.stream(path, body, left))
+        return await server.client.post(path, body, min(self.timeout, left))
 
     def _after(self, error: Exception, server: Endpoint, body: Body, patience: Patience, began: float) -> tuple[float, float]:
         """Return how long the request waits after a failed attempt, and how long its place; raise where waiting is no use."""

@@ -11,8 +11,11 @@ ROUNDS_KEPT = 16
 """Rounds of which the fastest says how long a reply takes when nothing stands in a queue."""
 SLOWER = 2.0
 """A round this many times as slow as the fastest one means that requests wait at the server."""
-TOLERATED = 1 / 3
-"""A smaller share of refusals is borne: at servers that refuse at random, to ask less would not lessen it."""
+CUT, GROW = 1 / 3, 1 / 8
+"""The shares of refusals above which less is asked, and below which more. Some servers refuse at random, and asking them less
+would not lessen that."""
+FARTHEST, NEAREST, CLOSER = 60.0, 0.001, 0.9
+"""The greatest distance between requests and the smallest one (seconds), and what is left of it after a good round."""
 STEP = 16
 """After the first setback a clean round adds a sixteenth, at least one."""
 SLACK = 0.02
@@ -25,32 +28,39 @@ class Concurrency:
     The number is looked at after each round, that is after as many outcomes as requests may be on their way. It doubles with
     every round until the first setback and grows slowly afterwards, as long as replies take no longer than before. Where many
     requests are refused it is cut by half their share (RFC 8257), that is by half when all are.
+
+    A server may count requests a second instead: to such a one even a single request at a time can be too much. So after a cut
+    requests also keep the distance in time that those had which got through, and come a little closer with every good round.
     """
 
     def __init__(self, most: int, start: int | None = None) -> None:
         self.most = most
         self.size = min(most, start or most)
+        self.distance = 0.0
+        """Seconds between requests; 0: as they come."""
         self._doubling = True
+        self._began: float | None = None
         self._seconds: list[float] = []
         self._refused = 0
         self._full = False
         self._medians: deque[float] = deque(maxlen=ROUNDS_KEPT)
 
-    def entered(self, inside: int) -> None:
+    def entered(self, inside: int, now: float) -> None:
         """Note how many are on their way: where there are never as many as may be, nothing is learned of more."""
+        self._began = now if self._began is None else self._began
         self._full = self._full or inside >= self.size
 
-    def replied(self, seconds: float) -> None:
+    def replied(self, seconds: float, now: float) -> None:
         """Count a reply."""
         self._seconds.append(seconds)
-        self._count()
+        self._count(now)
 
-    def refused(self) -> None:
+    def refused(self, now: float) -> None:
         """Count a request that the server was too busy for."""
         self._refused += 1
-        self._count()
+        self._count(now)
 
-    def _count(self) -> None:
+    def _count(self, now: float) -> None:
         outcomes = len(self._seconds) + self._refused
         if outcomes < max(self.size, LEAST_ROUND):
             return
@@ -58,14 +68,16 @@ class Concurrency:
         if self._seconds:
             self._medians.append(median(self._seconds))
         holds = bool(self._seconds) and self._medians[-1] <= SLOWER * min(self._medians)
-        if share or not holds:
-            self._doubling = False
-        if share > TOLERATED:
+        self._doubling = self._doubling and not share and holds
+        if share > CUT:
             self.size = max(1, int(self.size * (1 - share / 2)))
-        elif self._full and holds:
+            self.distance = min(FARTHEST, (now - (self._began or now)) / max(1, len(self._seconds)))
+        elif self.distance:
+            self.distance = self.distance * CLOSER if self.distance > NEAREST else 0.0
+        elif share <= GROW and self._full and holds:
             self.size = min(self.most, self.size + (self.size if self._doubling else max(1, self.size // STEP)))
         self._seconds.clear()
-        self._refused, self._full = 0, False
+        self._refused, self._full, self._began = 0, False, now
 
 
 class Rate:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from ocli.engines._openai.reply import MalformedError, get
 
 
-async def joined(client: Any, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Ask for a stream and return the whole reply; raise MalformedError for one that breaks off."""
-    import openai
-
-    options = {"timeout": seconds}
-    chunks = await client.post(
-        path, cast_to=object, body=body, options=options, stream=True, stream_cls=openai.AsyncStream[object]
-    )
+async def joined(pieces: AsyncIterator[Any]) -> dict[str, Any]:
+    """Return the whole reply; raise MalformedError for one that breaks off."""
     whole = Whole()
-    async for chunk in chunks:
-        whole.add(chunk)
+    async for piece in pieces:
+        whole.add(piece)
     return whole.answer()
 
 
