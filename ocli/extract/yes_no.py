@@ -81,18 +81,29 @@ def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None
     Default: the task's two choices, in whichever order they stand; "yes" and "no" where the task names none.
     """
     positive, negative = _pair(words, choices)
-    reply = pl.struct(_marked(text).alias("reply"))
-    field = pl.field("reply").str
-    marks = pl.concat_str(field.extract(_FIRST_LINE, 1), field.extract(_LAST_LINE, 1), ignore_nulls=True)
-    marks = marks.str.extract_all("[⊕⊖]").list.unique()
-    found = pl.coalesce(
-        field.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1),
-        field.extract(_ascii(_ENDING), 1),
-        *(field.extract(_ascii(_OPENING), group) for group in (1, 2, 3)),
-        pl.when(marks.list.len() == 1).then(marks.list.first()),
+    # A struct carries the intermediate columns: polars would work each one out again at every mention.
+    state = pl.struct(_marked(text).alias("reply")).struct.with_fields(_stated(pl.field("reply")).alias("found"))
+    unread = pl.when(pl.field("found").is_null()).then(pl.field("reply"))
+    state = state.struct.with_fields(pl.coalesce(pl.field("found"), _agreed(unread)).alias("found"))
+    verdict = pl.field("found")
+    word = pl.when(verdict.str.contains(_IS_NO)).then(pl.lit(negative)).when(verdict.is_not_null()).then(pl.lit(positive))
+    return state.struct.with_fields(word.alias("found")).struct.field("found")
+
+
+def _stated(reply: pl.Expr) -> pl.Expr:
+    """Return the verdict behind a phrase, at the reply's end or at its beginning."""
+    return pl.coalesce(
+        reply.str.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1),
+        reply.str.extract(_ascii(_ENDING), 1),
+        *(reply.str.extract(_ascii(_OPENING), group) for group in (1, 2, 3)),
     )
-    verdict = reply.struct.with_fields(found.alias("reply")).struct.field("reply")
-    return pl.when(verdict.str.contains(_IS_NO)).then(pl.lit(negative)).when(verdict.is_not_null()).then(pl.lit(positive))
+
+
+def _agreed(reply: pl.Expr) -> pl.Expr:
+    """Return the one verdict of the first and the last line."""
+    ends = pl.concat_str(reply.str.extract(_FIRST_LINE, 1), reply.str.extract(_LAST_LINE, 1), ignore_nulls=True)
+    marks = ends.str.extract_all("[⊕⊖]").list.unique()
+    return pl.when(marks.list.len() == 1).then(marks.list.first())
 
 
 def _marked(text: pl.Expr) -> pl.Expr:
