@@ -13,7 +13,7 @@ from ocli.engines._openai.limits import Concurrency, Rate, TokenRate
 from ocli.engines._openai.retries import Failure
 
 ROW = 8
-"""So many failures in a row mean that the server is away or wants nobody for a while: then nobody asks."""
+"""After so many failures in a row, and no fewer than may be on their way, nobody asks for a while."""
 START, MOST = 16, 256
 """Where the search for a concurrency begins and ends when the recipe names none."""
 
@@ -81,7 +81,8 @@ class Endpoint:
             return
         self._row += 1
         self.concurrency.refused(now)
-        if self._row >= ROW or not failed.reached:
+        # Refusals are quicker than replies, so of many requests sent at once those that are refused come first.
+        if self._row >= max(ROW, self.concurrency.size) or not failed.reached:
             self._resumes, self.reason = max(self._resumes, now + wait), failed.brief
 
 
