@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+import ssl
 import threading
 import time
 from collections import Counter, defaultdict
@@ -133,11 +134,11 @@ def _completion(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def failing(server: Faulty) -> Iterator[Faulty]:
+def failing(server: Faulty, tls: ssl.SSLContext | None = None) -> Iterator[Faulty]:
     """Serve on a free port of the loopback interface while the block runs."""
     loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(loop.create_server(lambda: _Connection(server), "127.0.0.1", 0, backlog=1024))
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    listener = loop.run_until_complete(loop.create_server(lambda: _Connection(server), "127.0.0.1", 0, backlog=1024, ssl=tls))
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

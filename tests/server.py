@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 Answer = tuple[int, Any]
-"""A status and a body: a string is sent as an HTML page, anything else as JSON."""
+"""A status and a body: a string is sent as an HTML page, bytes as events of a stream, anything else as JSON."""
 Decide = Callable[[str, dict[str, Any]], Answer]
 
 
@@ -58,10 +58,11 @@ def serving(decide: Decide, models: tuple[str, ...] = ("served",), listing: Any 
             self.answer(*decide(self.path, body))
 
         def answer(self, status: int, body: Any) -> None:
-            page = isinstance(body, str)
-            content = body.encode() if page else json.dumps(body).encode()
+            kind = {str: "text/html", bytes: "text/event-stream"}.get(type(body), "application/json")
+            text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+            content = text.encode() if isinstance(text, str) else text
             self.send_response(status)
-            self.send_header("Content-Type", "text/html" if page else "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -12,7 +12,6 @@ Likelihoods come from echoed prompts (``_openai/echo.py``) or, where a server ha
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -27,7 +26,6 @@ from ocli.engines._openai.letters import MOST, LetterWay
 from ocli.engines._openai.likelihood import Way
 from ocli.engines._openai.needs import Tasks, advise, beyond_letters, instead, likelihood_tasks, refuse_for_chat
 from ocli.engines._openai.reply import MalformedError, chat_fields, first_choice, get, is_blank, text_fields, words_of
-from ocli.engines._openai.retries import hide
 from ocli.engines._openai.server import addresses, mapping
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
@@ -51,7 +49,9 @@ class Engine:
         self.timeout = number(spec.args, "timeout", 600, least=0.001, whole=False)
         self.deadline = number(spec.args, "deadline", 3600, least=0.001, whole=False)
         self.extra_body = mapping(spec.args, "extra_body")
-        self.stream = spec.args.get("stream", False) is True
+        self.stream = spec.args.get("stream", False)
+        if not isinstance(self.stream, bool):
+            raise EngineError(f"args.stream must be true or false, not {self.stream!r}")
         self.spec = spec
         self.model = spec.path or ""
         self.chat = spec.chat is not False
@@ -175,16 +175,9 @@ class Engine:
 
     async def _discover(self, servers: list[Endpoint]) -> str:
         """Return the name of the one model that all servers serve."""
-        import openai
-
         served = set()
         for server in servers:
-            try:
-                answer = await server.client.get("/models")
-            except (openai.OpenAIError, ValueError, OSError, asyncio.TimeoutError) as error:
-                why = hide(words_of(error), self._addresses[0].key)
-                raise EngineError(f"{server.url} does not say which models it serves: {why}") from None
-            served |= set(_names(answer, server.url))
+            served |= set(_names(await self._started.listing(server), server.url))
         if len(served) != 1:
             raise EngineError(
                 f"{self._place()} serves {len(served)} models ({', '.join(sorted(served))}): name one as 'path' instead of auto"

@@ -79,6 +79,23 @@ class Exchange:
                 with self._waiting(wait, patience.reason):
                     await asyncio.sleep(wait)
 
+    async def listing(self, server: Endpoint) -> Any:
+        """Return what a server says of the models it serves; raise EngineError when it does not."""
+        patience = Patience(min(KNOCKS - 1, self.max_retries), self.deadline)
+        while True:
+            began = patience.begin(asyncio.get_running_loop().time())
+            try:
+                return await server.client.get("/models")
+            except Exception as error:
+                failed = failure(error)
+                wait = patience.wait(failed, began) if failed else None
+                if failed is None:
+                    raise
+                if wait is None:
+                    words = hide(failed.words, self.key)
+                    raise EngineError(f"{server.url} does not say which models it serves: {words}") from None
+            await asyncio.sleep(wait)
+
     @property
     def waiting(self) -> str:
         """What is waited for where nothing moves, in a few words for the progress line."""

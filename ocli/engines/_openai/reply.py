@@ -21,6 +21,8 @@ def first_choice(answer: Any) -> Any:
     if isinstance(answer, str):
         raise MalformedError(f"is no JSON, but {' '.join(answer.split())[:80]!r}")
     choices = get(answer, "choices")
+    if error := get(answer, "error"):
+        raise MalformedError(f"is an error: {get(error, 'message') or error}")
     if not isinstance(choices, list) or not choices or choices[0] is None:
         raise MalformedError("has no choices")
     return choices[0]

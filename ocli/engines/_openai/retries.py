@@ -64,6 +64,8 @@ def failure(error: Exception) -> Failure | None:
     import aiohttp
     import openai
 
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # what the SDK has wrapped
     if isinstance(error, openai.APIStatusError):
         return _refusal(error.status_code, words_of(error), error.response.headers, json.dumps(error.body, ensure_ascii=False))
     if isinstance(error, MalformedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -84,7 +85,7 @@ def addresses(spec: ModelSpec) -> list[Address]:
         if _SECRET_HEADER.search(name):
             raise EngineError(f"args.query.{name}: a key does not belong in a recipe: export it and write 'api_key_env: NAME'")
     key, headers = api_key(spec), checked_headers(mapping(args, "headers"))
-    version, proxy, ca = text(args, "api_version"), _proxy(text(args, "proxy")), _file(text(args, "ca"))
+    version, proxy, ca = text(args, "api_version"), _proxy(text(args, "proxy")), _certificates(text(args, "ca"))
     # Always said: the client would else take OPENAI_BASE_URL, which no recipe shows.
     return [Address(address(url, bool(version)), key, headers, query, version, proxy, ca) for url in urls or [DEFAULT_URL]]
 
@@ -103,10 +104,15 @@ def _proxy(url: str | None) -> str | None:
     return url
 
 
-def _file(path: str | None) -> str | None:
-    if path is not None and not Path(path).expanduser().is_file():
-        raise EngineError(f"args.ca: no file {path!r}")
-    return str(Path(path).expanduser()) if path is not None else None
+def _certificates(path: str | None) -> str | None:
+    if path is None:
+        return None
+    file = str(Path(path).expanduser())
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # no such file, or nothing in it
+        raise EngineError(f"args.ca: {path!r} holds no certificates ({error.strerror or error})") from None
+    return file
 
 
 def mapping(args: dict[str, Any], name: str) -> dict[str, Any]:
