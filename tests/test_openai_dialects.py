@@ -20,6 +20,7 @@ from faulty import Faulty, failing
 from server import Answer, Server, chat_answer, serving, text_answer
 
 from ocli import engines
+from ocli.catalog import load_recipe
 from ocli.documents import Document
 from ocli.engines._openai.dialects import Dialect
 from ocli.engines._openai.limits import Concurrency, Rate, TokenRate
@@ -108,7 +109,7 @@ def test_two_refusals_are_learned_one_after_the_other() -> None:
     assert dialect.learn(dialect.settings(sampling), "temperature must be in the range (0, 1]")
     assert dialect.settings(sampling) == {"temperature": 0.01, "max_completion_tokens": 3}
     assert dialect.learn({"temperature": 0.0}, "temperature must be in the range (0, 1]")  # sent before the lesson
-    assert dialect.learn(dialect.settings(sampling), "temperature is not supported")
+    assert dialect.learn(dialect.settings(sampling), "temperature must be in the range (0.1, 1]")
     assert dialect.settings(sampling) == {"max_completion_tokens": 3}
     assert not dialect.learn(dialect.settings(sampling), "max_completion_tokens is too large")
 
@@ -385,3 +386,19 @@ def test_certificates_of_ones_own(tmp_path: Path) -> None:
         assert reply.text == "A7"
         with pytest.raises(EngineError, match=r"cannot connect: .*[Cc]ertificate"):
             ask(server.url, request("Q7"))
+
+
+def test_every_preset_is_an_engine_that_can_start(ocli: Ocli, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [line.split()[0] for line in ocli("list", "--kind", "models").out.splitlines()[1:]]
+    specs = {name: load_recipe(None, [name], ["ceval_gen"], {}).models[name] for name in names}
+    presets = {name: spec for name, spec in specs.items() if spec.engine == "openai"}
+    assert len(presets) >= 20
+    for name, spec in presets.items():
+        local = "127.0.0.1" in str(spec.base_url)
+        assert local is (spec.api_key_env is None), name
+        assert str(spec.base_url).startswith("http://127" if local else "https://"), name
+        if spec.api_key_env:
+            monkeypatch.setenv(spec.api_key_env, "sk-test")
+        engine = engines.load(spec)
+        asyncio.run(engine.start() if spec.path != "auto" else engine.close())
+        assert engine.record["base_url"] == spec.base_url, name  # as it is: no /v1 too many

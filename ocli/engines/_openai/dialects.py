@@ -13,7 +13,8 @@ TINY = 0.01
 
 _UNKNOWN = re.compile(
     r"(un|not |n't |not be )support|unrecogni[sz]ed|unknown|unexpected|extra (inputs|fields)|not (permitted|allowed|available)"
-    r"|deprecated|only the default|can(not|'t) be (used|set|specified)|no such|has no effect|does not (accept|take)|不支持|未知",
+    r"|deprecated|only the default|only [\d.]+ is|can(not|'t) be (used|set|specified)|no such|has no effect"
+    r"|does not (accept|take)|不支持|未知",
     re.IGNORECASE,
 )
 _RANGE = re.compile(
@@ -79,9 +80,10 @@ class Dialect:
         elif _UNKNOWN.search(words):
             self._left_out.add(name)
             how = "looked for by ocli in the reply" if name == "stop" else "not sent"
-        elif name == "temperature" and value == 0 and _RANGE.search(words):
+        elif name == "temperature" and value in (0, TINY) and _RANGE.search(words):
+            how = f"{TINY} sent for 0" if value == 0 else "not sent"
             self._zero = TINY
-            how = f"{TINY} sent for 0"
+            self._left_out |= set() if value == 0 else {name}
         elif name == "stop":  # too many of them, or too long
             self._left_out.add(name)
             how = "looked for by ocli in the reply"
