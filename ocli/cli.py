@@ -212,6 +212,24 @@ def check(
     raise typer.Exit(INCOMPLETE if bad else OK)
 
 
+@app.command()
+def ping(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the openai engine: name, file, or openai:path.")],
+    set_: Sets = [],  # noqa: B006
+    debug: Debug = False,
+) -> None:
+    """Try a server: what it can do, how fast it answers, and what that costs."""
+    from ocli.catalog import load_model
+    from ocli.stages.ping import ping as ping_model
+
+    name, spec = load_model(model, _overrides(set_).get("model"))
+    good = True
+    for line, fine in ping_model(name, spec):
+        print(_fit(line), flush=True)
+        good &= fine
+    raise typer.Exit(OK if good else INCOMPLETE)
+
+
 @app.command(name="list")
 def list_(
     words: Annotated[Optional[list[str]], typer.Argument(help="Every word must match.", show_default=False)] = None,
