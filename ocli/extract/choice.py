@@ -100,7 +100,7 @@ _PRONOUN = r"\bI([ ,][ a-z]|'[a-z])"
 
 _BARE = r"^[ \n(*\"'`]*(<L>)[ \n)*.\"'`。]*$"
 _MARKED = r"^[ \n(\"<>{#^\p{So}-]*(<L>|<l>)[)}\"'<>.!?,:。 \n\p{So}\x{fe0f}]*$"
-_BOXED = r"□[{( ]*(?:\b(?i:answer|option|choice)\b|答案|选项)?[:{( \"']*<S>[)\"' ]*(?:\}|[.:)][^}=]*\}?|$)"
+_BOXED = r"□[{( ]*(?:\b(?i:answer|option|choice)\b|答案|选项)?[:{( \"']*<S>[)\"' ]*(?:\}|[.:)][^}=]*\}?|$)|□\{ *\(?<l>\)? *\}"
 _CLOSE = r"[)\"' }]*(?:[.;:!。\n]|, ?(?:[^<IN> ]|$)|$|\b(?:because|since|as)\b|选?项|是?正确|是?对|因为)"
 _CUE = (
     r"(?:答 ?案|[正准]确的?(?:选项|一项|一个|说法)?[是为:]|(?:正确|错误?|有误|不当|恰当|准确|适当"
@@ -144,6 +144,8 @@ _OPENING = (
     r"^[ \n(\">#^=-]*(<S>)[)\"']*(?:[.。);!]|[、,] ?(?:[^<IN> ]|$)|\n|$|:[^\n]| ?(?:because|since|as|is)\b"
     r"| - | \(|\((?:解|详解|分析|理由)|(?:选|因为|由于|理由|解析))"
 )
+_FINAL = r"\n[ (\">#^-]*<L>(?:[.、:] ?|[)] )[^\n]{1,80}$"  # "(B) its text" as the last line
+_LINE = r"(?m)^[ (\">#^-]*<L>[.、:)]"
 _LABELLED = r"^(?:(?i:option|choice) )?\(?(<L>|<l>)(?:[):] ?[^\n]{1,80})?$"  # all of the reply
 _VERDICT = (
     r"<S>[)\" ]*(?:选?项)?(?:[ ,:、是才为则最也就都均]|的|说法|表述|叙述|描述)*(?:正确|对(?:[的.,;!。\n ]"
@@ -182,6 +184,7 @@ def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         (_last, _CUE),
         (_first, _OPENING),
         (_only, _VERDICT),
+        (_final, _FINAL),
         (_first, _LABELLED),
         (_only_if_brief, "<S>"),
     ]
@@ -258,6 +261,11 @@ def _only(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
     matches = reply.str.extract_all(pattern).list.join(" ")
     named = matches.str.extract_all(_build("<S>", letters)).list.unique()
     return pl.when(named.list.len() == 1).then(named.list.first())
+
+
+def _final(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
+    """Return the letter that begins the last line, where no line begins with another one."""
+    return _only(pl.when(reply.str.contains(pattern)).then(reply), _build(_LINE, letters), letters)
 
 
 def _only_if_brief(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:

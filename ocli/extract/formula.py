@@ -1,8 +1,8 @@
 r"""Read the formula, the formulas or the words that fill a blank of mathematics: ``\boxed{...}``, or what a phrase states.
 
-Rules, in order: the boxes of the last line that has any; the line behind the last "the answer is", "答案是"; a last line in bold;
-the reply's only line. Of a line with formulas in dollars these are the answer. Several are joined by ";". The cases are in
-``tests/cases/extract/formula.json``.
+Rules, in order: the boxes of the last line that has any; the line behind the last "the answer is", "答案是"; what alone is in
+bold in the last line; the reply's only line. Of a line with formulas in dollars these are the answer. Several are joined by ";".
+The cases are in ``tests/cases/extract/formula.json``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.extract.boxed import boxed
-from ocli.extract.stated import LAST_IN_BOLD, NEXT_QUESTION, behind_cue, once, only_line
+from ocli.extract.stated import NEXT_QUESTION, behind_cue, in_bold, once, only_line
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -31,7 +31,7 @@ def formula(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 
 def _found(reply: pl.Expr) -> pl.Expr:
-    line = pl.coalesce(behind_cue(reply), reply.str.extract(LAST_IN_BOLD, 1), only_line(reply))
+    line = pl.coalesce(behind_cue(reply), in_bold(reply), only_line(reply))
     return pl.coalesce(_boxes(reply), once(line, lambda text: pl.coalesce(_in_dollars(text), text)))
 
 

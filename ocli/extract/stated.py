@@ -1,9 +1,10 @@
 r"""Read the answer that a reply states, in whichever form its question wants: a letter, one of two words, or free text.
 
 What the question offers (the task's ``choices``) decides: letters are read as ``choice`` does, two words as ``yes_no`` does
-("valid" and "invalid" too), and where nothing is offered, the text is what a phrase ("the answer is", "答案是"), ``\boxed``
-or "####" states last; else a last line in bold; else the reply's only line. Free text comes in one plain form: a number
-without separators and unit, brackets with a space between them, words with one space between them and no commas.
+("valid" and "plausible" too), and where nothing is offered, the text is what a phrase ("the answer is", "答案是"), ``\boxed``
+or "####" states last, on one line or as a list of a line each; else what alone is in bold in the last line; else the reply's only
+line, or the number that a calculation at its end comes to. Free text comes in one plain form: a number without separators and
+unit, brackets with a space between them, words with one space between them and no commas.
 The cases are in ``tests/cases/extract/stated.json``.
 """
 
@@ -25,26 +26,31 @@ _SPELLINGS = {
     **dict.fromkeys(["**", "__", "`", "$", "\\(", "\\)", "\\[", "\\]", "\\left", "\\right", "\u200b", "\r"], ""),
     **dict.fromkeys(["\\text{", "\\textbf{", "\\mathrm{", "“", "”"], '"'),
     **{"−": "-", "’": "'", "‘": "'", "\\{": "{", "\\}": "}", "\\rangle": ">", "\\langle": "<", "{,}": ",", "。": ". "},
-    **{"\\,": " ", "\\ ": " ", "\xa0": " ", "\\_": "_"},
+    **{"\\,": " ", "\\ ": " ", "\xa0": " ", "\\_": "_", "\\approx": "≈"},
 }
 _THINGS = r"(?:list|words|order|sequence|expression|string|value|number|total|brackets|parentheses)"
 _CUE = (
     r"(?:\b(?:answer|result|output)\b[^\n.:=]{0,40}?(?:\bis\b|\bare\b|[:=])"
     rf"|\b(?:sorted|final|missing|closing|completed|total) {_THINGS}\b[^\n.:=]{{0,40}}?(?:\bis\b|\bare\b|[:=])"
-    r"|答案(?:应?[是为]|\s*[:：])|\#{4})[\s:：*]*"
+    r"|答案(?:应?[是为]|\s*[:：])|\#{4})"
 ).replace(r"\b", r"(?-u:\b)")
 # A base model writes on with the next question.
 NEXT_QUESTION = r"(?s)\n\s*(?:Question|Q|Human|User|问题|问) ?:.*$"
-LAST_IN_BOLD = r"(?:^|\n)\s*\*\*([^\n*]+)\*\*[.。]?\s*$"
+_LAST_IN_BOLD = r"(?:^|\n)[^\n*]*\*\*([^\n*]*[^\n*:：])\*\*[^\n*]*$"
+_LIST = r"^\n+((?:(?:[-*•]|\d+[.)])[ \t]+[^\n]+\n+)+(?:[-*•]|\d+[.)])[ \t]+[^\n]+|(?:[a-z'-]+\n)+[a-z'-]+(?:\n|$))"
+_MARK = r"(?m)^(?:[-*•]|\d+[.)])[ \t]+|\n"
 _NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+_LAST_SUM = rf"=\s*({_NUMBER})[\s$.\\\])]*$"  # a calculation that ends the reply
 _ABBREVIATION = r"(\b(?:Mrs?|Ms|Dr|St|[ap]\.m|[ap]))\."
 _SEVERAL = rf"{_NUMBER}(?:/\d+)?(?: ?[A-Za-z]+)?(?:(?:,\s+|\s*;\s*)(?:and )?| and ){_NUMBER}"
-_NO_QUANTITY = rf"^[\[(]|^{_SEVERAL}|^\d+(?:st|nd|rd|th)\b|^-?[\d.]+(?:\s+-?[\d.]+)+$|\d ?: ?\d"
+_NO_QUANTITY = (
+    rf"^[\[(]|^{_SEVERAL}|^\d+(?:st|nd|rd|th)\b|^-?[\d.]+(?:\s+-?[\d.]+)+$|\d ?: ?\d|^[-+]?[\d.]+ ?(?:\\(?:pi|sqrt|ln|log)|[π√])"
+)
 _FORMULA = r"\d.*(?:10 ?\^|[*/×=≈]|\\times)|[=≈*/].*\d|\\frac"
 _QUANTITY = rf"^(?:about |approximately |roughly )?({_NUMBER})(?:\s*[A-Za-z%°(\\].*)?$"
 _BRACKETS = r"^[\s,\"'\[\](){}<>]*[\[\](){}<>][\s,\"'\[\](){}<>]*$"
-_INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?valid|(?:\w+ly )?invalid)(?-u:\b)"
-_VALID = r"(?i)(?-u:\b)(?:\w+ly )?valid(?-u:\b)"
+_INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?(?:valid|plausible)|(?:\w+ly )?(?:invalid|implausible))(?-u:\b)"
+_VALID = r"(?i)(?-u:\b)(?:\w+ly )?(?:valid|plausible)(?-u:\b)"
 
 
 @extractor.reads("So the answer is {}.", "The answer is: {}", "**Answer: {}**", "Reasons.\n\n**{}**", "答案是{}。")
@@ -72,13 +78,23 @@ def once(expression: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
 def _found(reply: pl.Expr) -> pl.Expr:
     """Return what the reply states, as it is written."""
     cued = behind_cue(reply.str.replace_many(_SPELLINGS, leftmost=True))
-    return pl.coalesce(boxed(reply, ()), cued, reply.str.extract(LAST_IN_BOLD, 1), only_line(reply))
+    return pl.coalesce(boxed(reply, ()), cued, in_bold(reply), only_line(reply), reply.str.extract(_LAST_SUM, 1))
 
 
 def behind_cue(reply: pl.Expr) -> pl.Expr:
-    """Return the line behind the last phrase that announces an answer; null where there is none."""
-    rest = reply.str.extract(rf"(?is)^.*{_CUE}(.*)$", 1)
-    return _or_null(rest.str.strip_chars().str.extract(r"^([^\n]*)", 1))
+    """Return the line, or the list of a line each, behind the last phrase that announces an answer; null where there is none."""
+    return once(reply.str.extract(rf"(?is)^.*{_CUE}(.*)$", 1), _line_or_list)
+
+
+def _line_or_list(rest: pl.Expr) -> pl.Expr:
+    listed = rest.str.strip_chars(" \t:：*").str.extract(_LIST, 1).str.replace_all(_MARK, " ")
+    line = rest.str.strip_chars(" \t\n:：*").str.extract(r"^([^\n]*)", 1)
+    return _or_null(pl.coalesce(listed, line).str.strip_chars())
+
+
+def in_bold(reply: pl.Expr) -> pl.Expr:
+    """Return what alone is in bold in the last line; null where nothing or several things are."""
+    return reply.str.strip_chars_end().str.extract(_LAST_IN_BOLD, 1)
 
 
 def only_line(reply: pl.Expr) -> pl.Expr:
@@ -89,7 +105,11 @@ def only_line(reply: pl.Expr) -> pl.Expr:
 def _bare(found: pl.Expr) -> pl.Expr:
     """Return the stated sentence without marks and what follows it; the point of an abbreviation ends none."""
     spelled = found.str.replace_many(_SPELLINGS, leftmost=True).str.replace_all(_ABBREVIATION, "${1}\u2024")
-    return spelled.str.replace(r"[.!](?:\s.*)?$", "").str.strip_chars(" \t\n\"'").str.replace_all("\u2024", ".", literal=True)
+    return (
+        spelled.str.replace(r"\.(?:\s.*)?$|!(?:\s+[^=\s].*)?$", "")
+        .str.strip_chars(" \t\n\"'")
+        .str.replace_all("\u2024", ".", literal=True)
+    )
 
 
 def _brackets(bare: pl.Expr) -> pl.Expr:

@@ -42,6 +42,7 @@ _BACK_TO_YES = (
 _NO = (
     rf"(?:\b(?:not|never)|n't){_ADVERB} (?:true|correct|right|accurate|the case)\b"
     r"|\b(?:certainly|definitely|absolutely|of course) not\b|^[\s(\"']*n[\s.)\"']*$"
+    rf"|\b(?:so|thus|hence|therefore|overall|generally),? no[,.]"
     rf"|{_BE}{_ADVERB} (?:false|incorrect|wrong|untrue|inaccurate)\b"
     r"|(?:不是?|并?非|不太|不完全)(?:正确|对|准确|属实|成立|真)的?|不为真"
     r"|(?:[是为]假|是错)(?:误?的|命题|[^\p{Han}]|$)|错误|有误|[×✗✘❌]"
@@ -60,7 +61,10 @@ _FILL = (
 )
 _SUBJECT = r"(?:\banswer|\bverdict|\bconclusion|答案|结论|判断|回答|我认为|我觉得|说法|观点|命题|□)"
 _CUE = rf"{_SUBJECT}{_FILL}([⊕⊖]|{_WORD}\b|{_CHARACTER}){_END}"
-_ENDING = rf"(?:[.!?;:,\n]|\b(?:so|thus|hence|therefore)\b|所以|因此|故)[\s,\"'(]*([⊕⊖]|{_WORD}\b|{_CHARACTER})的?[\s.!\"')}}]*$"
+_ENDING = (
+    r"(?:[.!?;:,\n→]|\b(?:so|thus|hence|therefore|evaluates? to)\b|所以|因此|故)[\s,\"'(-]*"
+    rf"([⊕⊖]|{_WORD}\b|{_CHARACTER})的?[\s.!\"')}}]*$"
+)
 _OPENING = rf"^[\s\"'(#>-]*(?:([⊕⊖])|({_WORD}){_WORD_END}|({_CHARACTER}){_END})"
 # Prose that says somewhere that something is true is no verdict: what counts are short lines at its two ends.
 _FIRST_LINE = r"^\s*([^\n]{1,300})(?:\n|$)"
