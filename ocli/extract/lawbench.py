@@ -152,7 +152,7 @@ def _entities(reply: str, types: Sequence[str]) -> str | None:
     for kind, text in zip(parts[1::2], parts[2::2], strict=True):
         below = _BELOW.match(text)
         value = "、".join(re.findall(r"[-•*·]\s+([^\n]*)", below[0])) if below else re.split(r"[\n;；]", text.strip())[0]
-        value = value.strip(' \t、，,。.;；-•*·(（[【"“”')
+        value = value.strip(' \t、，,。.;；-•*·(（[【"“”}{')
         if value and not _NOTHING.fullmatch(value):
             found[kind] = f"{found[kind]}、{value}" if kind in found else value
     if not found and not parts[1:] and not _NO_ENTITY.search(reply):
@@ -162,5 +162,7 @@ def _entities(reply: str, types: Sequence[str]) -> str | None:
 
 def _triggers(reply: str) -> str | None:
     listed = re.sub(r"(?m)^\s*\d+[.、)）．]", "", _AROUND_WORDS.sub("", reply))
+    listed = re.sub(r"(?<=\w)[\"”'’]?[（(][^（）()\n]*[)）]", "", listed)  # the event behind its word
+    listed = re.sub(r"(?<=[\"”'’」])\s*[和与及]\s*(?=[\"“'‘「])", ";", listed)
     words = [re.sub(r"[\s\"“”'‘’。.【】\[\]（）()-]", "", word) for word in re.split(r"[;；、,，\n]", listed)]
     return ";".join(word for word in words if word) or None

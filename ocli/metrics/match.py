@@ -12,6 +12,7 @@ from ocli.registry import metric
 _FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)} | {"\u3000": " "}
 # A number keeps its sign, point and separators: without them 3.5 would equal 35, and -5 would equal 5.
 _NUMBER_OR_PUNCTUATION = r"((?:(?:^|\s)-)?\d+(?:[.,:/]\d+)*)|\p{P}"
+_THOUSANDS = r"(?-u:\b)(\d{1,3}),(\d{3})(?:,(\d{3}))?(?:,(\d{3}))?(?-u:\b)"
 _WORD_OR_NUMBER = r"([A-Za-z]+|(?:(?:^|\s)-)?\d+(?:[.,:/]\d+)*)"
 
 
@@ -42,7 +43,7 @@ def exact_match(
 
 @metric
 def contains(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
-    """1 where the answer holds the target; Latin words and numbers count only whole (no "no" in "know")."""
+    """1 where the answer holds the target; Latin words and numbers count only whole (no "no" in "know"), 1,000 as 1000."""
     given, wanted = _spaced(answer), _spaced(target)
     return _score(answer, (wanted != "") & given.str.contains(wanted, literal=True))
 
@@ -73,7 +74,8 @@ def _unless_empty(text: pl.Expr, change: Callable[[pl.Expr], pl.Expr]) -> pl.Exp
 
 
 def _spaced(text: pl.Expr) -> pl.Expr:
-    words = _ascii(text).str.to_lowercase().str.replace_all(_WORD_OR_NUMBER, " ${1} ")
+    plain = _ascii(text).str.to_lowercase().str.replace_all(_THOUSANDS, "${1}${2}${3}${4}")
+    words = plain.str.replace_all(_WORD_OR_NUMBER, " ${1} ")
     return words.str.replace_all(r"\s+", " ")
 
 
