@@ -87,6 +87,9 @@ Sets = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Ask nothing: print requests, estimated tokens and cost, and the first prompt.")
 ]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code-exec", help="Let code benchmarks run the model's programs, in a sandbox, to score them.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: what is not on this machine is an error.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArg = Annotated[
@@ -99,17 +102,18 @@ RunArg = Annotated[
 def evaluate(
     recipe: RecipeArg = None, model: Models = [], task: Tasks = [], limit: Limit = None, shard: Shard = None,  # noqa: B006
     data_dir: DataDir = None, work_dir: WorkDir = None, resume: Resume = False, set_: Sets = [],  # noqa: B006
-    offline: Offline = False, dry_run: DryRun = False, debug: Debug = False,
+    offline: Offline = False, allow_code_exec: AllowCode = False, dry_run: DryRun = False, debug: Debug = False,
     timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Ask, score and report: the three stages in order."""
     from ocli.stages.report import report
-    from ocli.stages.score import score
+    from ocli.stages.score import need_consent, score
 
     settings = {"limit": limit, "shard": shard, "data_dir": data_dir, "work_dir": work_dir, "offline": offline or None}
-    resolved = _load(recipe, model, task, set_, settings)
+    resolved = _load(recipe, model, task, set_, settings | {"allow_code_exec": allow_code_exec or None})
     if dry_run:
         _estimate(resolved)
+    need_consent(resolved)
     run, _ = _infer(resolved, resume, timestamp, debug)
     unscored = score(run, _say)
     _show(report(run))
@@ -136,13 +140,13 @@ def infer(
 
 
 @app.command()
-def score(run: RunArg = None, debug: Debug = False) -> None:
+def score(run: RunArg = None, allow_code_exec: AllowCode = False, debug: Debug = False) -> None:
     """Score the replies of a run again: no model, no network."""
     from ocli.runs import Run
     from ocli.stages.score import score as score_run
 
     found = Run.find(run)
-    unscored = score_run(found, _say)
+    unscored = score_run(found, _say, allow_code_exec)
     print(found.path)
     _refuse_unlabelled(found)
     raise typer.Exit(INCOMPLETE if unscored else OK)
@@ -189,10 +193,12 @@ def check(
     task: Tasks = [],  # noqa: B006
     data_dir: DataDir = None,
     offline: Offline = False,
+    allow_code_exec: AllowCode = False,
     debug: Debug = False,
 ) -> None:
     """Prove tasks without a model: schema, data, prompts, right answers and silence. Names none: the whole catalog."""
     from ocli.catalog import entries, load_recipe
+    from ocli.sandbox import allowed
     from ocli.stages.check import check as check_tasks
 
     settings: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
@@ -204,11 +210,12 @@ def check(
         name: partial(load_recipe, None, ["echo"], [name], settings) for name in (task if named else everything) if not recipes
     }
     bad = 0
-    for name, load in loads.items():
-        for verdict in check_tasks(name, load):
-            print(f"{verdict.word:<8} {verdict.task}: {verdict.text}", flush=True)
-            # Nobody has all the data: what is not there is wrong only where it was asked for.
-            bad += verdict.word == "wrong" or (named and verdict.word == "no data")
+    with allowed("auto" if allow_code_exec else None, _say):
+        for name, load in loads.items():
+            for verdict in check_tasks(name, load):
+                print(f"{verdict.word:<8} {verdict.task}: {verdict.text}", flush=True)
+                # Nobody has all the data: what is not there is wrong only where it was asked for.
+                bad += verdict.word == "wrong" or (named and verdict.word == "no data")
     raise typer.Exit(INCOMPLETE if bad else OK)
 
 

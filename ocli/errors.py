@@ -7,6 +7,7 @@
     │   └── MissingDataError   data that is not on this machine
     ├── PromptError            a template or expression that asks for what the row lacks
     ├── EngineError            a model that cannot be loaded or reached
+    ├── ConsentError           a model's code that nobody has allowed to run
     └── RunError               a run directory that cannot be read or written
 
 Anything else that is raised is a bug and shows its traceback.
@@ -44,6 +45,10 @@ class PromptError(OcliError):
 
 class EngineError(OcliError):
     """A model that cannot be loaded, reached or used as the recipe asks."""
+
+
+class ConsentError(OcliError):
+    """A model's code that nobody has allowed to run."""
 
 
 class RunError(OcliError):

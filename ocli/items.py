@@ -53,7 +53,7 @@ class RowReader:
         self._where = compile_field(f"{task}: data.where", spec.data.where) if spec.data.where else None
         self._baseline = compile_field(f"{task}: baseline", spec.baseline) if spec.baseline is not None else None
 
-    def questions(self, subset: str | None, rows: list[Row]) -> list[tuple[int, Row]]:
+    def questions(self, subset: str | None, rows: list[Row], split: str = "") -> list[tuple[int, Row]]:
         """Return the questions of a split with their indices: the rows, or what a column lists, but for those left out."""
         spec = self.spec.data
         if spec.each:
@@ -61,7 +61,7 @@ class RowReader:
         numbered = list(enumerate(rows))
         if self._where is None:
             return numbered
-        kept = [(index, row) for index, row in numbered if self._evaluate_where(subset, index, row)]
+        kept = [(index, row) for index, row in numbered if self._evaluate_where(subset, index, row, split)]
         if not kept:
             raise DataError(
                 f"{self.task}: data.where ({spec.where!r}) leaves no question" + (f" of {subset!r}" if subset else "")
@@ -84,9 +84,9 @@ class RowReader:
         rows = [{**row, **question} for question in questions]
         return [question for row in rows for question in self._each(where, row, inner)] if inner else rows
 
-    def _evaluate_where(self, subset: str | None, index: int, row: Row) -> bool:
+    def _evaluate_where(self, subset: str | None, index: int, row: Row, split: str) -> bool:
         assert self._where is not None
-        seen = {**row, "row": row} | ({"subset": subset} if subset else {})
+        seen = {**row, "row": row, "split": split} | ({"subset": subset} if subset else {})
         return bool(self._evaluate(f"row {item_id(subset, index)}", self._where, seen))
 
     def values(self, subset: str | None, index: int, row: Row, labelled: bool = True) -> Row:

@@ -144,13 +144,15 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     prompt = Prompt(spec.prompt)
     rows = data.load(name, spec, recipe.data_dir, recipe.offline)
     reader = RowReader(name, spec)
-    asked = {subset: reader.questions(subset, part) for subset, part in rows.test.items()}
+    splits = spec.data.splits
+    asked = {subset: reader.questions(subset, part, splits.test) for subset, part in rows.test.items()}
     items = [reader.item(subset, index, row, spec.labels) for subset, part in asked.items() for index, row in part]
     if not items:
         raise DataError(f"{name}: no question is left of {', '.join(dict.fromkeys(rows.origin.values()))}")
     shots: Shots = {subset: [] for subset in asked}
     for subset, part in rows.fewshot.items():
-        chosen = examples(name, spec, subset, reader.questions(subset, part), asked[subset], recipe.seed)
+        shown = reader.questions(subset, part, splits.fewshot or "")
+        chosen = examples(name, spec, subset, shown, asked[subset], recipe.seed)
         shots[subset] = [prompt.shot(reader.example(subset, index, row)) for index, row in chosen]
     sampling = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True) if spec.mode == "generate" else {}
     protocol = [sampling, spec.fewshot.as_, spec.mode, spec.join.model_dump(), spec.window, spec.on_overflow]

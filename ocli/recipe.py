@@ -94,6 +94,8 @@ class Settings(Strict):
     shard: str | None = None
     offline: bool = False
     seed: int = 0
+    allow_code_exec: bool = False
+    sandbox: str = "auto"
     sampling: SamplingSpec = SamplingSpec()
     budget: Budget = Budget()
 

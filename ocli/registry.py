@@ -24,6 +24,7 @@ class Registry:
         self.package = package
         self._functions: dict[str, Function] = {}
         self._forms: dict[str, tuple[str, ...]] = {}
+        self._columns: dict[str, tuple[str, ...]] = {}
         self._loaded = False
 
     def __call__(self, function: Function) -> Function:
@@ -44,6 +45,23 @@ class Registry:
         """Return the ways to state an answer that the function called ``name`` promises to read."""
         self._load()
         return self._forms.get(name, ())
+
+    def tells(self, *columns: str) -> Callable[[Function], Function]:
+        """Register a metric that is no expression (decorator): ``(answers: pl.Series, targets: pl.Series, *, options...)``.
+
+        It gives a frame with ``score`` and these columns, which the results get too. Whatever takes its time is such a metric.
+        """
+
+        def register(function: Function) -> Function:
+            self._columns[function.__name__] = columns
+            return self(function)
+
+        return register
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns that the metric called ``name`` tells beside its score; none of one that is an expression."""
+        self._load()
+        return self._columns.get(name, ())
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""

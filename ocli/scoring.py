@@ -144,8 +144,9 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) ->
     )
     further = [column for rule in task.score[1:] for column in (rule.label, units_of(rule)) if column in scored.columns]
     units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
+    told = [column for number in range(len(task.score)) for column in told_columns(task, number).values()]
     used = [pl.col("usage").struct.field(name).alias(f"{name}_tokens") for name in USAGE]
-    return scored.select(*COLUMNS, *units, *further, "groups", "key", "shots_dropped", *used)
+    return scored.select(*COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used)
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
@@ -198,9 +199,15 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     if several:
         frame = frame.explode("accepted")
     columns: dict[str, pl.Expr] = {}
+    target = "accepted" if several else "target"
     for number, rule in enumerate(task.score):
         measure = metric.get(rule.metric.name, rule.metric.options)
-        score = measure(pl.col(f"_answer{number}"), pl.col("accepted" if several else "target"), **rule.metric.options)
+        if metric.columns(rule.metric.name):
+            told = measure(frame[f"_answer{number}"], frame[target], **rule.metric.options).rename(told_columns(task, number))
+            frame = frame.hstack(told.rename({"score": f"_score{number}"}))
+            score = pl.col(f"_score{number}")
+        else:
+            score = measure(pl.col(f"_answer{number}"), pl.col(target), **rule.metric.options)
         score = pl.when(~failed & pl.lit(task.labels)).then(score).cast(pl.Float64)  # what is right may not be public
         columns["score" if number == 0 else rule.label] = score.max().over("position") if several else score
     try:
@@ -208,6 +215,17 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     except OcliError as error:  # a metric's own words, to which polars adds the expression that it stood in
         raise type(error)(str(error).partition("\n\n")[0]) from None
     return frame.unique("position", keep="first", maintain_order=True) if several else frame
+
+
+def told_columns(task: TaskSpec, number: int) -> dict[str, str]:
+    """Return what a rule's metric tells beside its score, and the columns of the results that it stands in."""
+    rule = task.score[number]
+    return {name: name if number == 0 else f"{rule.label}_{name}" for name in metric.columns(rule.metric.name)}
+
+
+def runs_code(task: TaskSpec) -> bool:
+    """Say whether the task is scored by running what the model wrote."""
+    return any("verdict" in metric.columns(rule.metric.name) for rule in task.score)
 
 
 def find_rules(task: TaskSpec) -> None:
@@ -237,11 +255,12 @@ def check_rules(plan: TaskPlan) -> None:
 class RunningScore:
     """The mean score of the replies so far, for the progress line: scored in small frames, not one by one.
 
-    Perplexities are no part of it: they are on another scale; nor is what has no labels.
+    Perplexities are no part of it: they are on another scale; nor is what has no labels, or takes its time to score.
     """
 
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
         plans = [plan for plan in plans if plan.spec.labels and plan.spec.score[0].metric.name not in PERPLEXITIES]
+        plans = [plan for plan in plans if not any(metric.columns(rule.metric.name) for rule in plan.spec.score)]
         self._plans = {plan.name: plan for plan in plans}
         self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
         self._fresh: dict[str, list[tuple[str, Reply]]] = {plan.name: [] for plan in plans}

@@ -31,7 +31,7 @@ LIKELIHOOD_METRICS: dict[Mode, tuple[str, ...]] = {
 
 RESULT_COLUMNS = {
     "id", "subset", "sample", "answer", "target", "score", "status", "groups", "key", "shots_dropped",
-    "prompt_tokens", "cached_tokens", "completion_tokens",
+    "prompt_tokens", "cached_tokens", "completion_tokens", "verdict", "stderr",
 }  # fmt: skip
 
 

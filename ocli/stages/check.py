@@ -10,7 +10,7 @@ import polars as pl
 
 from ocli.engines import ask
 from ocli.engines.echo import Engine
-from ocli.errors import MissingDataError, OcliError
+from ocli.errors import ConsentError, MissingDataError, OcliError
 from ocli.items import Item
 from ocli.plan import TaskPlan, plan_task
 from ocli.recipe import ModelSpec, Recipe
@@ -22,7 +22,7 @@ from ocli.types import Reply
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of a task: ``ok``, ``no data``, or ``wrong`` with the reason."""
+    """What was found of a task: ``ok``, ``no data``, ``unproven``, or ``wrong`` with the reason."""
 
     task: str
     word: str
@@ -43,7 +43,11 @@ def check(name: str, load: Callable[[], Recipe]) -> Iterator[Verdict]:
         except OcliError as error:
             yield Verdict(task, "no data" if isinstance(error, MissingDataError) else "wrong", _without(task, error))
             continue
-        problem = problem_of(plan)
+        try:
+            problem = problem_of(plan)
+        except ConsentError:
+            yield Verdict(task, "unproven", f"{_described(plan)}; its right answers are programs: --allow-code-exec runs them")
+            continue
         yield Verdict(task, "wrong" if problem else "ok", problem or _described(plan))
 
 
@@ -65,7 +69,10 @@ def _described(plan: TaskPlan) -> str:
 
 
 def problem_of(plan: TaskPlan) -> str | None:
-    """Ask the echo engine for right answers and for silence; return what is wrong with their scores."""
+    """Ask the echo engine for right answers and for silence; return what is wrong with their scores.
+
+    Raises ConsentError where the right answers are programs and nobody has allowed them to run.
+    """
     published = plan.spec.published
     if published not in (None, plan.total):
         return f"has {plan.total} items, but {published} are published; fetch the data again, or look at data.where"
@@ -76,6 +83,8 @@ def problem_of(plan: TaskPlan) -> str | None:
         items = items_frame(plan)
         replies = asyncio.run(_asked(plan, ("oracle", "silent") if _has_oracle(plan) else ("silent",)))
         *right, silent = (score_replies(items, replies_frame(told, plan.spec), plan.spec) for told in replies)
+    except ConsentError:
+        raise
     except OcliError as error:
         return _without(plan.name, error)
     for said, scored in [*(("the right answer", scored) for scored in right), *_in_other_words(plan, items)]:
