@@ -88,6 +88,8 @@ class Engine:
         self._exchange = exchange
         if self.model == "auto":
             self.model = exchange.model = await self._discover(servers)
+        for server in servers:
+            await server.client.prepare(self._path(self.chat), self.model)
         self.identity = ["openai", self.model, self.chat, chosen(spec.args, REPLY_ARGS)]
         self.record["served_model"] = self.model
         self.record["adapted"] = exchange.dialect.record

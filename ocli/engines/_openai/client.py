@@ -1,8 +1,8 @@
 """AsyncOpenAI over aiohttp, without the detours on the way that cost more than the request itself.
 
-The SDK says how a request looks: address, headers, key, Azure's ways. To prepare one takes it three times as long as to send it
-(``benchmarks/api.py``), and all requests to a path look alike but for their bodies. So the first one to each path is the SDK's,
-and those that follow are sent like it, through the same session.
+The SDK says how a request looks: address, headers, key, Azure's ways. To prepare one takes it twice as long as to send it, and
+all requests to a path look alike but for their bodies. So it prepares one for each path, which is never sent, and all requests
+are sent like that one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,7 +27,8 @@ except ImportError:  # pragma: no cover - an older SDK
 
 Headers = list[tuple[str, str]]
 
-PATHS = ("/chat/completions", "/completions")
+MARK = "x-ocli-prepare"
+"""The header of a request that is prepared and not sent; it holds the path."""
 OURS = ("host", "content-length", "connection", "accept-encoding")
 """Headers that aiohttp writes itself."""
 CONNECT_SECONDS = 30.0
@@ -52,9 +54,9 @@ class Client:
 
     async def post(self, path: str, body: dict[str, Any], seconds: float) -> Any:
         """Send a body and return what comes back: of JSON the value, of anything else the text; raise APIStatusError."""
-        like = self._direct.prepared.get(path)
-        if like is None:
-            return await self.sdk.post(path, cast_to=object, body=body, options={"timeout": seconds})
+        if path not in self._direct.prepared:
+            await self.prepare(path, str(body["model"]))
+        like = self._direct.prepared[path]
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         status, headers, content = await self._direct.fetch("POST", *like, content, seconds)
         value = _value(content)
@@ -64,6 +66,11 @@ class Client:
         response = httpx.Response(status, headers=headers, content=content, request=httpx.Request("POST", str(like[0])))
         inner = value.get("error", value) if isinstance(value, dict) else value
         raise openai.APIStatusError(f"Error code: {status} - {value}", response=response, body=inner)
+
+    async def prepare(self, path: str, model: str) -> None:
+        """Have the SDK say how requests to a path look."""
+        with suppress(_PreparedError):
+            await self.sdk.post(path, cast_to=object, body={"model": model}, options={"headers": {MARK: path}})
 
     async def stream(self, path: str, body: dict[str, Any], seconds: float) -> AsyncIterator[Any]:
         """Send a body and yield the pieces of the reply."""
@@ -83,6 +90,10 @@ class Client:
         await self.sdk.close()
 
 
+class _PreparedError(Exception):
+    """A request is prepared."""
+
+
 class _Direct(httpx.AsyncClient):
     """Sends what the SDK has prepared through one aiohttp session, as it is, and keeps it to send more like it."""
 
@@ -100,12 +111,12 @@ class _Direct(httpx.AsyncClient):
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         headers = [pair for pair in headers if pair[0].lower() not in OURS]
         url = URL(str(request.url), encoded=True)
+        if MARK in request.headers:
+            self.prepared[request.headers[MARK]] = url, [pair for pair in headers if pair[0].lower() != MARK]
+            raise _PreparedError
         seconds = request.extensions.get("timeout", {}).get("read")
         if not stream:
             status, told, content = await self.fetch(request.method, url, headers, request.content, seconds)
-            if request.method == "POST":
-                path = next(path for path in PATHS if url.path.endswith(path))
-                self.prepared[path] = url, headers
             return httpx.Response(status, headers=told, content=content, request=request)
         reply = await self._request(request.method, url, headers, request.content, seconds)
         return httpx.Response(reply.status, headers=_told(reply), stream=_Body(reply), request=request)
