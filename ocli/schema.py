@@ -11,6 +11,8 @@ from ocli.documents import Document, Loc
 from ocli.errors import RecipeError, did_you_mean
 
 _SECRET = re.compile(r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|Bearer\s+[A-Za-z0-9._-]{12,})")
+# What pydantic calls the members of a union in a path.
+_UNION_MEMBERS = ("function-", "literal[", "constrained-", "dict[", "list[")
 
 
 class Strict(BaseModel):
@@ -50,9 +52,7 @@ def _secrets(value: Any, loc: Loc) -> list[tuple[Loc, str]]:
 
 def _explain(problem: Any, document: Document, schema: type[BaseModel]) -> str:
     """Turn one pydantic error into ``file:line: key.path: what is wrong``."""
-    loc: Loc = tuple(
-        part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(("function-", "literal[")))
-    )
+    loc: Loc = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part.startswith(_UNION_MEMBERS)))
     name = ".".join(str(part) for part in loc)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(schema, loc[:-1])

@@ -181,6 +181,7 @@ def test_models_and_tasks_of_the_command_line_replace_the_recipes(ocli: Ocli, wr
         ("model.arg=5", "unknown key 'arg'; did you mean 'args'"),
         ("task.data.field=5", "data: unknown key 'field'; did you mean 'fields'?"),
         ("limit=many", "limit: should be a valid integer, not 'many'"),
+        ("task.items=many", "items: should be a valid integer, not 'many'"),
         ("limit=0", "limit: should be greater than or equal to 1, not 0"),
         ("limit", "--set limit: must be KEY=VALUE"),
         ("=5", "--set =5: must be KEY=VALUE"),

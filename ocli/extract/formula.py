@@ -21,7 +21,11 @@ _BOX = r"\\(?:boxed|fbox)"
 _FORMULA = r"\$((?:[^$\\]|\\.)+)\$"
 
 
-@extractor.reads("{}", "答案是：{}", "答案：{}。", "The answer is {}.", "**Answer: {}**", "所以\n答案为 {}。")
+@extractor.reads(
+    "{}", "答案是：{}", "答案：{}。", "**答案：{}**", "所以\n答案为 {}。", "The answer is {}.", "**Answer: {}**",
+    "**Answer:** {}", "Therefore, the final answer is: {}.", "Reasons.\n\n**{}**",
+    "<think>The answer is $7$.</think>\n\nThe answer is {}.",
+)  # fmt: skip
 def formula(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the formula or words that the reply gives as its answer; several parts are joined by ";"."""
     reply = strip_thoughts(text).str.replace(NEXT_QUESTION, "").str.replace_many(_DOLLARS, leftmost=True)

@@ -37,8 +37,9 @@ _MARKUP = str.maketrans("", "", "*`$_#")
 
 
 @extractor.reads(
-    "{}", "【答案】 {} <eoa>", "【解析】 略 <eoe>\n【答案】: {} <eoa>", "答案：{}", "答案是{}。", "**{}**", "【答案】\n{}"
-)
+    "{}", "【答案】 {} <eoa>", "【解析】 略 <eoe>\n【答案】: {} <eoa>", "【答案】**{}**<eoa>", "**【答案】** {}", "【答案】\n{}",
+    "答案：{}", "**答案：{}**", "答案是{}。", "**{}**", "<think>答案是 A？</think>\n\n【解析】 略 <eoe>\n【答案】 {} <eoa>",
+)  # fmt: skip
 def gaokao(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the letter, the set of letters ("AC"), or the letters of several questions ("A D - B")."""
     answer: pl.Expr

@@ -53,7 +53,11 @@ _INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?(?:valid|plausible)|(?:\w+ly )?(?:inv
 _VALID = r"(?i)(?-u:\b)(?:\w+ly )?(?:valid|plausible)(?-u:\b)"
 
 
-@extractor.reads("So the answer is {}.", "The answer is: {}", "**Answer: {}**", "Reasons.\n\n**{}**", "答案是{}。")
+@extractor.reads(
+    "So the answer is {}.", "The answer is: {}", "**Answer: {}**", "**Answer:** {}", "Answer: {}", "The final answer is **{}**.",
+    "Reasons.\n\n**{}**", "Reasons.\n\nThe answer is:\n\n{}", "答案是{}。", "答案：{}",
+    "<think>Maybe the answer is 7, or (A), or no.</think>\n\nSo the answer is {}.",
+)  # fmt: skip
 def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the letter, the word or the text that the reply states as its answer, as the question's choices want it."""
     answer: pl.Expr
