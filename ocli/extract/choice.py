@@ -155,9 +155,10 @@ _VERDICT = (
     r" (?i:correct|right|true|better|best|stronger|closest|valid|accurate)\b|<S>[)\"']* ?[:-] (?i:correct|right|true)\b"
 )
 _UNDECIDED = (
-    r"\b<L>[.、:)] ?[^\s]|(?i)无法|不确定|不知道|不清楚|难以|都不|均不|都错|皆非|cannot|can't|unable"
+    r"(?i)无法|不确定|不知道|不清楚|难以|都不|均不|都错|皆非|cannot|can't|unable|not able"
     r"|not sure|unsure|uncertain|don't know|do not know|the (?:options|choices) are|none of|not listed|sorry"
 )
+_LISTED = r"\b<L>[.、:)] ?[^\s]"
 _SHORT = 60
 _AT_END = r"<L>[)}\"' ]*(?:选?项)?吧?[.。!;, ]*(?:\n|$)"
 
@@ -264,13 +265,15 @@ def _only(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
 
 
 def _final(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
-    """Return the letter that begins the last line, where no line begins with another one."""
-    return _only(pl.when(reply.str.contains(pattern)).then(reply), _build(_LINE, letters), letters)
+    """Return the letter that begins the last line, where no line begins with another one and the reply does not decline."""
+    return _only(
+        pl.when(reply.str.contains(pattern) & ~reply.str.contains(_UNDECIDED)).then(reply), _build(_LINE, letters), letters
+    )
 
 
 def _only_if_brief(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
     """Do as ``_only`` where the reply is short, ends in a letter, does not decline and lists no option."""
     ends_in_letter = reply.str.contains(_build(_AT_END, letters))
-    undecided = reply.str.contains(_build(_UNDECIDED, letters))
+    undecided = reply.str.contains(_build(f"{_LISTED}|{_UNDECIDED}", letters))
     brief = reply.str.len_chars() <= _SHORT
     return _only(pl.when(brief & ends_in_letter & ~undecided).then(reply), pattern, letters)

@@ -28,10 +28,10 @@ _SPELLINGS = {
     **{"−": "-", "’": "'", "‘": "'", "\\{": "{", "\\}": "}", "\\rangle": ">", "\\langle": "<", "{,}": ",", "。": ". "},
     **{"\\,": " ", "\\ ": " ", "\xa0": " ", "\\_": "_", "\\approx": "≈"},
 }
-_THINGS = r"(?:list|words|order|sequence|expression|string|value|number|total|brackets|parentheses)"
+_THINGS = r"(?:alphabetically|list|words|order|sequence|expression|string|value|number|total|brackets|parentheses)"
 _CUE = (
     r"(?:\b(?:answer|result|output)\b[^\n.:=]{0,40}?(?:\bis\b|\bare\b|[:=])"
-    rf"|\b(?:sorted|final|missing|closing|completed|total) {_THINGS}\b[^\n.:=]{{0,40}}?(?:\bis\b|\bare\b|[:=])"
+    rf"|\b(?:sorted|alphabetical|final|missing|closing|completed|total) {_THINGS}\b[^\n.:=]{{0,40}}?(?:\bis\b|\bare\b|[:=])"
     r"|答案(?:应?[是为]|\s*[:：])|\#{4})"
 ).replace(r"\b", r"(?-u:\b)")
 # A base model writes on with the next question.
