@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,12 +37,19 @@ def roots(folder: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One catalog name: where it is defined, and the first look at what it says (unchecked)."""
+    """One catalog name: where it is defined, what its variant says over its file, and what it inherits below that."""
 
     kind: Kind
     name: str
     path: Path
-    data: dict[str, Any]
+    variant: dict[str, Any] = field(default_factory=dict)
+    inherited: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The first look at what it says (unchecked), read when it is wanted: finding a name must not read a hundred files."""
+        said: dict[str, Any] = merge(merge(self.inherited, documents.read_quick(self.path)), self.variant)
+        return said
 
 
 def entries(kind: Kind) -> Iterator[Entry]:
@@ -49,23 +57,26 @@ def entries(kind: Kind) -> Iterator[Entry]:
     seen: set[str] = set()
     for root in roots("recipes"):
         for path in sorted(_files(root, kind)):
-            data = documents.read_quick(path)
-            variants = data.get("variants") if kind == "models" else None
+            variants = documents.read_quick(path).get("variants") if kind == "models" else None
             for name, extra in (variants if isinstance(variants, dict) and variants else {path.stem: {}}).items():
                 if isinstance(name, str) and name not in seen:
                     seen.add(name)
-                    yield Entry(kind, name, path, merge(data, extra if isinstance(extra, dict) else {}))
+                    yield Entry(kind, name, path, extra if isinstance(extra, dict) else {})
 
 
-def _inherited(entries: list[Entry]) -> list[Entry]:
-    """Lay the data of each entry over that of the one it extends, as far as that is in the catalog."""
+def _inheriting(entries: list[Entry]) -> list[Entry]:
+    """Give each entry what the ones say that it extends, as far as they are in the catalog."""
     known = {entry.name: entry for entry in entries}
 
-    def whole(data: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-        parent = known.get(str(data.get("extends")))
-        return merge(whole(parent.data, depth + 1), data) if parent and depth < len(known) else data  # not round a circle
+    def whole(name: str, depth: int = 0) -> dict[str, Any]:
+        if name not in known or depth > len(known):  # not in the catalog, or round a circle
+            return {}
+        data = known[name].data
+        return merge(whole(str(data["extends"]), depth + 1), data) if "extends" in data else data
 
-    return [replace(entry, data=whole(entry.data)) for entry in entries]
+    return [
+        replace(entry, inherited=whole(str(entry.data["extends"]))) if "extends" in entry.data else entry for entry in entries
+    ]
 
 
 def _files(root: Path, kind: Kind) -> Iterator[Path]:
@@ -324,7 +335,7 @@ def search(words: list[str], kinds: list[Kind]) -> list[Entry]:
     """Return the entries in which every word occurs (name, description, capability or engine), case ignored."""
     found = []
     for kind in kinds:
-        for entry in _inherited(list(entries(kind))):
+        for entry in _inheriting(list(entries(kind))):
             said = [str(entry.data.get(key, "")) for key in ("description", "capability", "engine", "path")]
             haystack = " ".join([entry.name, *said]).lower()
             if all(word.lower() in haystack for word in words):

@@ -39,7 +39,7 @@ def test_model_that_cannot_be_loaded_leaves_the_others_their_table(ocli: Ocli, r
     assert done.rc == 1
     assert "echo_oracle, t: 100.00" in done.out
     assert "INCOMPLETE: openai_auto, t: not asked" in done.out
-    assert "ocli: openai_auto: http://127.0.0.1:9/v1 (model auto) does not say which models it serves" in done.err
+    assert "ocli: openai_auto: http://127.0.0.1:9/v1 does not say which models it serves" in done.err
 
 
 def test_examples_are_never_the_questions_themselves(ocli: Ocli, rows: Path, write: Write) -> None:

@@ -294,7 +294,7 @@ def test_two_different_models_of_one_name_are_refused(ocli: Ocli, write: Write) 
 def test_file_of_several_models_asks_which_one(ocli: Ocli) -> None:
     done = ocli("infer", "-m", SHIPPED / "models" / "moonshot" / "moonshot.yaml", "-t", "quickstart")
     assert done.rc == 2
-    assert "holds several models (moonshot_v1_8k, moonshot_v1_32k, moonshot_v1_128k)" in done.err
+    assert "holds several models (moonshot_v1_8k, " in done.err
 
 
 def test_catalog_model_moves_to_another_engine_with_that_engines_arguments() -> None:
