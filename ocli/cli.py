@@ -113,7 +113,7 @@ def evaluate(
     resolved = _load(recipe, model, task, set_, settings | {"allow_code_exec": allow_code_exec or None})
     if dry_run:
         _estimate(resolved)
-    need_consent(resolved)
+    need_consent(resolved, _say)
     run, _ = _infer(resolved, resume, timestamp, debug)
     unscored = score(run, _say)
     _show(report(run))

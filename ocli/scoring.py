@@ -203,8 +203,9 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     for number, rule in enumerate(task.score):
         measure = metric.get(rule.metric.name, rule.metric.options)
         if metric.columns(rule.metric.name):
-            told = measure(frame[f"_answer{number}"], frame[target], **rule.metric.options).rename(told_columns(task, number))
-            frame = frame.hstack(told.rename({"score": f"_score{number}"}))
+            told = measure(frame[f"_answer{number}"], frame[target], **rule.metric.options).rename({"score": f"_score{number}"})
+            frame = frame.hstack(told.rename(names := told_columns(task, number)))
+            columns |= {name: pl.when(~failed).then(pl.col(name)) for name in names.values()}
             score = pl.col(f"_score{number}")
         else:
             score = measure(pl.col(f"_answer{number}"), pl.col(target), **rule.metric.options)

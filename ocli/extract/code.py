@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from textwrap import dedent, indent
 
 import polars as pl
@@ -23,6 +24,8 @@ _PYTHON = {"", "python", "python2", "python3", "py", "py3", "ipython", "ipython3
 _STARTS = re.compile(r"^(?:from\s+[\w.]+\s+import\b|import\s+\w|(?:async\s+)?def\s+\w+|class\s+\w+\s*[(:]|@\w)", re.M)
 _DEFINES = re.compile(r"^[ \t]*(?:async\s+)?(?:def|class)\s+\w+", re.M)
 _INDENT = (" ", "\t")
+_CUTS = 50
+"""How many lines at the margin a long string in a body may have."""
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -127,12 +130,22 @@ def _unfenced(text: str) -> str | None:
 def _longest(text: str) -> str:
     """Return the longest beginning of a text that is a program, cut at lines that begin at the margin; all of it if none is."""
     lines = text.split("\n")
-    cuts = [number for number, line in enumerate(lines) if line[:1].strip() and number]
-    for cut in [len(lines), *reversed(cuts)]:
-        part = "\n".join(lines[:cut])
-        if _parsed(part) and _DEFINES.search(part):
-            return part.rstrip()
-    return text.rstrip()
+    end = len(lines)
+    while end and not _parsed(part := "\n".join(lines[:end])):
+        wrong = min(_wrong_line(part), end)
+        end = next((number for number in range(wrong - 1, 0, -1) if lines[number][:1].strip()), 0)
+    return part.rstrip() if end and _DEFINES.search(part) else text.rstrip()
+
+
+def _wrong_line(text: str) -> int:
+    """Return the line, from 1, where a text stops being a program."""
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return 1
+    return 1
 
 
 def _body(text: str) -> str | None:
@@ -140,7 +153,7 @@ def _body(text: str) -> str | None:
     text = text.strip("\n")
     indented = text[:1] in _INDENT
     for candidate in _indented(text):
-        for part in _cuts(candidate):
+        for part in islice(_cuts(candidate), _CUTS):
             tree = _as_body(part)
             if tree and (indented or any(isinstance(node, ast.Return | ast.Yield) for node in ast.walk(tree))):
                 return part.rstrip()

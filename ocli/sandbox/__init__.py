@@ -85,6 +85,11 @@ def allowed(executor: str | None = "auto", say: Say = lambda _: None) -> Iterato
         _CONSENT.reset(token)
 
 
+def prepare(executor: str, say: Say) -> None:
+    """Try an executor before anything depends on it; raises RecipeError where it cannot be used."""
+    _executor(executor, say)
+
+
 def run(jobs: Sequence[Job]) -> list[Verdict]:
     """Run the jobs, as many at a time as there are cores; equal jobs run once. Raises ConsentError where nobody has consented."""
     if not jobs:

@@ -19,7 +19,6 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -59,6 +58,7 @@ class Process:
 
     def __init__(
         self,
+        name: str,
         command: Command,
         paths: Sequence[str] = PACKAGES,
         locks: bool = True,
@@ -67,6 +67,7 @@ class Process:
     ) -> None:
         self._command, self._paths, self._locks, self._grace = command, list(paths), locks, grace
         self._environment = dict(environment)
+        self.name = name
 
     def run(self, job: Job) -> Verdict:
         """Run a job; its folder is gone afterwards."""
@@ -76,20 +77,20 @@ class Process:
             "modules": list(job.modules), "timeout": job.timeout, "memory": job.memory, "token": token,
             "paths": self._paths, "readable": READABLE, "locks": self._locks,
         }  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="ocli-", ignore_cleanup_errors=True) as folder, tempfile.TemporaryFile() as file:
-            file.write(marshal.dumps(told))
-            file.seek(0)
-            with subprocess.Popen(
-                self._command(folder, job), stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
+        with (
+            tempfile.TemporaryDirectory(prefix="ocli-", ignore_cleanup_errors=True) as folder,
+            subprocess.Popen(
+                self._command(folder, job), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
                 env=self._environment, start_new_session=True,
-            ) as process:  # fmt: skip
-                return _verdict(process, token, job.timeout + self._grace)
+            ) as process,
+        ):  # fmt: skip
+            return _verdict(process, marshal.dumps(told), token, job.timeout + self._grace)
 
 
-def _verdict(process: subprocess.Popen[bytes], token: bytes, seconds: float) -> Verdict:
-    """Wait for a process, for so long and for so much output; then end it and all its group."""
+def _verdict(process: subprocess.Popen[bytes], told: bytes, token: bytes, seconds: float) -> Verdict:
+    """Tell a process its job and wait for it, for so long and for so much output; then end it and all its group."""
     try:
-        said, tail, ended = _read(process, time.monotonic() + seconds)
+        said, tail, ended = _talk(process, told, time.monotonic() + seconds)
         code = process.poll() if ended else process.wait()
     finally:
         _kill(process)
@@ -107,20 +108,31 @@ def _verdict(process: subprocess.Popen[bytes], token: bytes, seconds: float) -> 
     return Verdict("failed", text or f"ended with exit code {code} before the last test")
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes, str]:
-    """Return what came on stdout (a little of it), the end of stderr, and why reading was given up: "time", "output" or ""."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said, tail, count = b"", deque[bytes](), 0
+def _talk(process: subprocess.Popen[bytes], told: bytes, deadline: float) -> tuple[bytes, bytes, str]:
+    """Write the job to stdin, a pipe, so that it cannot be read twice; read until the process has closed its ends.
+
+    Returns what came on stdout (a little of it), the end of stderr, and why reading was given up: "time", "output" or "".
+    """
+    assert process.stdin is not None
+    said, tail, count, rest = b"", b"", 0, memoryview(told)
     with selectors.DefaultSelector() as selector:
+        os.set_blocking(process.stdin.fileno(), False)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
         for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
             selector.register(pipe, selectors.EVENT_READ)
         while selector.get_map():
             left = deadline - time.monotonic()
             ready = selector.select(left) if left > 0 else []
             if not ready:
-                return said, b"".join(tail), "time"
+                return said, tail, "time"
             for key, _ in ready:
+                if key.fileobj is process.stdin:
+                    rest = _write(key.fd, rest)
+                    if not rest:
+                        selector.unregister(process.stdin)
+                        process.stdin.close()
+                    continue
                 block = os.read(key.fd, 1 << 16)
                 count += len(block)
                 if not block:
@@ -128,12 +140,20 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, byt
                 elif key.fileobj is process.stdout:
                     said = (said + block)[:64]
                 else:
-                    tail.append(block)
-                    if sum(map(len, tail)) - len(tail[0]) > 4 * TAIL:
-                        tail.popleft()
+                    tail = (tail + block)[-4 * TAIL :]
             if count > OUTPUT:
-                return said, b"".join(tail), "output"
-    return said, b"".join(tail), ""
+                return said, tail, "output"
+    return said, tail, ""
+
+
+def _write(pipe: int, rest: memoryview) -> memoryview:
+    """Write what the pipe takes; return what is left, nothing where nobody reads any more."""
+    try:
+        return rest[os.write(pipe, rest) :]
+    except BlockingIOError:
+        return rest
+    except BrokenPipeError:
+        return rest[:0]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -182,7 +202,7 @@ def container(program: str) -> Command:
 def choose(name: str, say: Callable[[str], None]) -> Process:
     """Return the executor of that name, tried; ``auto`` is bubblewrap where it works, else a subprocess, with a warning."""
     if name in ("auto", "bubblewrap"):
-        made = Process(bubblewrap)
+        made = Process("bubblewrap", bubblewrap)
         problem = _problem(made, "bwrap")
         if not problem:
             return made
@@ -193,11 +213,11 @@ def choose(name: str, say: Callable[[str], None]) -> Process:
             "filters alone; install bubblewrap, or say 'sandbox: docker' or 'sandbox: podman'"
         )
     if name in ("docker", "podman"):
-        made = Process(container(name), paths=[], grace=20.0, environment=os.environ)  # its client finds its server there
+        made = Process(name, container(name), paths=[], grace=20.0, environment=os.environ)  # its client finds its server there
         if problem := _problem(made, name):
             raise RecipeError(f"sandbox: {name}: {problem}")
         return made
-    made = Process(plain)
+    made = Process("subprocess", plain)
     if problem := _problem(made, PYTHON):
         raise RecipeError(f"sandbox: subprocess: {problem}")
     return made

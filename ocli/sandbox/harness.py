@@ -25,8 +25,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodDescriptorType, ModuleType, WrapperDescriptorType
 from typing import Any
+
+globals()["__builtins__"] = dict(vars(builtins))  # what follows keeps these, whatever a program puts in their place
 
 FAILED, SYNTAX, MEMORY = 1, 3, 4
 """Exit codes. That of a program that passed is 0, beside the token."""
@@ -45,6 +47,7 @@ FORKS = (
     "os.killpg",
 )
 FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
+COMPARED = ("collections", "decimal", "_pydecimal", "datetime", "_pydatetime", "enum", "fractions", "numbers", "pathlib", "uuid")
 COMPARING = (
     "__eq__",
     "__ne__",
@@ -144,14 +147,18 @@ def _plain(value: Any, depth: int) -> bool:
         return all(_plain(one, depth - 1) for one in inside)
     for name in COMPARING:
         maker = next((base.__dict__[name] for base in type.__dict__["__mro__"].__get__(kind) if name in base.__dict__), None)
-        if type(maker) is FunctionType and not _known(maker.__globals__):
-            return False
+        if type(maker) is FunctionType:
+            if not _known(maker.__globals__):
+                return False
+        elif type(maker) not in (type(None), WrapperDescriptorType, MethodDescriptorType):
+            return False  # something callable that is put there
     return True
 
 
 def _known(scope: dict[str, Any]) -> bool:
+    """Say whether a function is of one of the modules whose values are compared by Python code of their own."""
     name = scope.get("__name__")
-    module = sys.modules.get(name) if isinstance(name, str) and name != "solution" else None
+    module = sys.modules.get(name) if type(name) is str and name in COMPARED else None
     return module is not None and module.__dict__ is scope
 
 
@@ -176,13 +183,16 @@ class _Watch:
             self._looking = False
 
     def _hunts(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        if event == "sys._getframe":
-            return self._frame(2).f_globals.get("__name__") in ("solution", "inspect")
-        if event == "object.__getattr__":
-            return arguments[1] in FRAMES and self._frame(2).f_globals.get("__name__") == "solution"
-        if event == "open":
-            return str(arguments[0]).startswith("/proc/")
-        return event in HUNTS or (event.startswith("ctypes.") and event != "ctypes.dlopen")
+        # Nothing here may call what a program made: what that does would not be seen.
+        if event == "sys._getframe" or (event == "object.__getattr__" and arguments[1] in FRAMES):
+            name = dict.get(self._frame(2).f_globals, "__name__")
+            return type(name) is not str or name in ("solution", "inspect")
+        if event in ("open", "os.chdir", "os.symlink", "os.link"):
+            path = arguments[0]
+            return (isinstance(path, str) and str.startswith(path, "/proc")) or (
+                isinstance(path, bytes) and bytes.startswith(path, b"/proc")
+            )
+        return event in HUNTS or (event.startswith(("ctypes.", "sys.monitoring")) and event != "ctypes.dlopen")
 
 
 def confine(job: Mapping[str, Any]) -> None:

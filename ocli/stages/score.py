@@ -11,18 +11,20 @@ import polars as pl
 from ocli.errors import ConsentError, RunError
 from ocli.recipe import Recipe
 from ocli.runs import Run, write_whole
-from ocli.sandbox import NO_CONSENT, allowed
+from ocli.sandbox import NO_CONSENT, allowed, prepare
 from ocli.scoring import read_replies, runs_code, score_replies
 from ocli.stages.submission import write_submission
 
 Say = Callable[[str], None]
 
 
-def need_consent(recipe: Recipe) -> None:
-    """Raise ConsentError, naming the tasks, where a score is found by running code and nobody has allowed it."""
+def need_consent(recipe: Recipe, say: Say) -> None:
+    """Where a score is found by running code, raise ConsentError if nobody has allowed it, and try the sandbox."""
     names = [name for name, task in recipe.tasks.items() if runs_code(task)]
     if names and not recipe.allow_code_exec:
         raise ConsentError(f"{', '.join(names)}: {NO_CONSENT}")
+    if names:
+        prepare(recipe.sandbox, say)
 
 
 def score(run: Run, say: Say, allow_code_exec: bool = False) -> int:
@@ -33,7 +35,7 @@ def score(run: Run, say: Say, allow_code_exec: bool = False) -> int:
     recipe = run.recipe()
     if allow_code_exec:
         recipe = recipe.model_copy(update={"allow_code_exec": True})
-    need_consent(recipe)
+    need_consent(recipe, say)
     unscored = 0
     for model in recipe.models:
         for name, task in recipe.tasks.items():
