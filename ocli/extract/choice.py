@@ -144,7 +144,7 @@ _OPENING = (
     r"^[ \n(\">#^=-]*(<S>)[)\"']*(?:[.。);!]|[、,] ?(?:[^<IN> ]|$)|\n|$|:[^\n]| ?(?:because|since|as|is)\b"
     r"| - | \(|\((?:解|详解|分析|理由)|(?:选|因为|由于|理由|解析))"
 )
-_FINAL = r"\n[ (\">#^-]*<L>(?:[.、:] ?|[)] )[^\n]{1,80}$"  # "(B) its text" as the last line
+_FINAL = r"\n[ (\">#^-]*(<L>)(?:[.、:] ?|[)] )[^\n]{1,80}$"  # "(B) its text" as the last line
 _LINE = r"(?m)^[ (\">#^-]*<L>[.、:)]"
 _LABELLED = r"^(?:(?i:option|choice) )?\(?(<L>|<l>)(?:[):] ?[^\n]{1,80})?$"  # all of the reply
 _VERDICT = (
@@ -265,10 +265,9 @@ def _only(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
 
 
 def _final(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
-    """Return the letter that begins the last line, where no line begins with another one and the reply does not decline."""
-    return _only(
-        pl.when(reply.str.contains(pattern) & ~reply.str.contains(_UNDECIDED)).then(reply), _build(_LINE, letters), letters
-    )
+    """Return the letter that begins the last line, where no other line begins with one and the reply does not decline."""
+    alone = reply.str.count_matches(_build(_LINE, letters)) == 1
+    return pl.when(alone & ~reply.str.contains(_UNDECIDED)).then(reply.str.extract(pattern))
 
 
 def _only_if_brief(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
