@@ -51,7 +51,7 @@ class TaskPlan:
         decides a reply beside the prompt. ``fits`` says whether the model's context holds a request: where the task says
         ``on_overflow: drop_shots``, examples are dropped until it does, the last one first, as OpenCompass drops them.
         """
-        settings = sampling.over(model.sampling.over(self.spec.sampling)).resolve(model.generation_config)
+        settings = settled(sampling, model, self.spec)
         model_part = _sha(json.dumps([*identity, chat], ensure_ascii=False))[:8]
         render = _Rendering(self, model.system, chat, settings, model_part, needs_of(self.spec))
         for item in self.items:
@@ -60,7 +60,7 @@ class TaskPlan:
             while shots and self.spec.on_overflow == "drop_shots" and not fits(request):
                 shots = shots[:-1]
                 request = render.request(item, shots)
-            yield request
+            yield from render.samples(request)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class _Rendering:
         if spec.mode == "generate":
             context = self._context(item.values, shots)
             oracle = plan.prompt.render("assistant", item.values)
-            asked = f"{json.dumps(asdict(self.settings), ensure_ascii=False)}\n{_dump(context)}"
+            asked = _asked(self.settings, context)
         else:
             choices = self._choices(item, shots)
             oracle = choices[item.right].text if item.right is not None else ""
@@ -94,6 +94,18 @@ class _Rendering:
             choices=choices, **self.needs, rolling=spec.mode == "perplexity", window=spec.window,
             shots_dropped=len(plan.shots[item.subset]) - len(shots), oracle=oracle, right=item.right,
         )  # fmt: skip
+
+    def samples(self, request: Request) -> Iterator[Request]:
+        """Yield a request as often as the task asks it, each time with a seed of its own: the sampling's (or 0), and one more."""
+        count, first = self.plan.spec.samples, self.settings.seed or 0
+        if count == 1:
+            yield request
+            return
+        context: Context = request.messages if request.messages is not None else request.prompt or ""
+        for sample in range(count):
+            settings = replace(self.settings, seed=first + sample)
+            key = self.model_part + _sha(_asked(settings, context))[:24]
+            yield replace(request, key=key, sample=sample, sampling=settings)
 
     def _context(self, values: Row, shots: list[Shot]) -> Context:
         prompt, spec = self.plan.prompt, self.plan.spec
@@ -115,6 +127,11 @@ class _Rendering:
             joint = "" if self.chat or not context else spec.join.answer
             made.append(Choice(context, joint + self.plan.prompt.render("assistant", values), item.baseline))
         return tuple(made)
+
+
+def settled(sampling: SamplingSpec, model: ModelSpec, task: TaskSpec) -> Sampling:
+    """Return how a model's replies to a task are drawn: the recipe's settings over the model's over the task's."""
+    return sampling.over(model.sampling.over(task.sampling)).resolve(model.generation_config)
 
 
 def needs_of(spec: TaskSpec) -> dict[str, bool]:
@@ -191,6 +208,10 @@ def version(spec: TaskSpec, digest: str) -> str:
 def _sha(text: str) -> str:
     # Half a surrogate pair can stand in JSON data, and must not stop a run.
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _asked(settings: Sampling, context: Context) -> str:
+    return f"{json.dumps(asdict(settings), ensure_ascii=False)}\n{_dump(context)}"
 
 
 def _told(choices: Sequence[Choice]) -> Iterator[list[Any]]:

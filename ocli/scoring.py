@@ -121,17 +121,18 @@ def _first_bad_line(path: Path) -> str:
     return f"{path}: cannot be read as predictions (a field has another type than the contract says)"
 
 
-def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
-    """Score each item's reply by every rule of the task.
+def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, samples: int = 1) -> pl.DataFrame:
+    """Score each item's reply, or its ``samples``, by every rule of the task.
 
-    Returns one row an item, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for each
-    further rule, then ``groups``, ``key``, ``shots_dropped`` and the tokens that the reply used (``USAGE``). ``score`` is the
-    first rule's (0 to 1; of a perplexity the nats per unit, with a column of units beside it), null where the request failed.
+    Returns one row an item and sample, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for
+    each further rule, then ``groups``, ``key``, ``shots_dropped`` and the tokens that the reply used (``USAGE``). ``score`` is
+    the first rule's (0 to 1; of a perplexity the nats per unit, with a column of units beside it), null where the request failed.
     """
-    replies = replies.rename({"choices": "likelihoods"}, strict=False)
-    asked = items.with_row_index("position").join(replies, on="id", how="left", maintain_order="left")
+    replies = replies.rename({"choices": "likelihoods"}, strict=False).with_columns(pl.col("sample").fill_null(0))
+    asked = items.join(pl.DataFrame({"sample": range(samples)}, schema={"sample": pl.Int64}), how="cross", maintain_order="left")
+    asked = asked.with_row_index("position").join(replies, on=["id", "sample"], how="left", maintain_order="left")
     asked = asked.with_columns(
-        pl.col("sample", "shots_dropped").fill_null(0),
+        pl.col("shots_dropped").fill_null(0),
         pl.when(pl.col("key").is_null()).then(pl.lit(NOT_ASKED)).otherwise(pl.col("error")).alias("error"),
     )
     scored = _score_texts(asked, task) if task.mode == "generate" else _score_likelihoods(asked, task)
@@ -264,22 +265,25 @@ class RunningScore:
         plans = [plan for plan in plans if not any(metric.columns(rule.metric.name) for rule in plan.spec.score)]
         self._plans = {plan.name: plan for plan in plans}
         self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
-        self._fresh: dict[str, list[tuple[str, Reply]]] = {plan.name: [] for plan in plans}
+        self._fresh: dict[str, list[tuple[str, int, Reply]]] = {plan.name: [] for plan in plans}
         self._sum = 0.0
         self._count = 0
 
     def add(self, request: Request, reply: Reply) -> None:
         """Remember a good reply."""
         if request.task in self._fresh:
-            self._fresh[request.task].append((request.id, reply))
+            self._fresh[request.task].append((request.id, request.sample, reply))
 
     def mean(self) -> float | None:
         """Return the mean of the headline scores, 0 to 100, of all replies so far (micro, over all tasks)."""
         for name, fresh in self._fresh.items():
             if fresh:
                 plan, known = self._plans[name], self._items[name]
-                items = items_frame(replace(plan, items=[known[item_id] for item_id, _ in fresh]))
-                scores = score_replies(items, replies_frame(fresh, plan.spec), plan.spec)["score"]
+                items = items_frame(replace(plan, items=[known[item] for item in dict.fromkeys(item for item, *_ in fresh)]))
+                replies = replies_frame([(item, reply) for item, _, reply in fresh], plan.spec)
+                replies = replies.with_columns(pl.Series("sample", [sample for _, sample, _ in fresh], dtype=pl.Int64))
+                scored = score_replies(items, replies, plan.spec, plan.spec.samples)
+                scores = scored.filter(pl.col("key").is_not_null())["score"]  # other samples are still on their way
                 self._sum += float(scores.sum())
                 self._count += scores.len()
                 fresh.clear()

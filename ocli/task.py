@@ -225,7 +225,8 @@ class TaskSpec(Strict):
     """A benchmark: data, prompt, mode and scoring rules.
 
     ``items`` is how many its authors publish, of all subsets or of each; ``labels: false`` says that they do not publish what is
-    right: then replies are written to a submission file instead of being scored.
+    right: then replies are written to a submission file instead of being scored. ``samples`` is how often each item is asked,
+    ``pass_at`` the k of pass@k (left out: 2, 4, 8, ... samples).
     """
 
     description: str = ""
@@ -246,6 +247,8 @@ class TaskSpec(Strict):
     window: int | None = Field(None, ge=1)
     twin: str | None = None
     sampling: SamplingSpec = SamplingSpec()
+    samples: int = Field(1, ge=1)
+    pass_at: list[Annotated[int, Field(ge=1)]] = []
     score: list[Rule] = Field(min_length=1)
     groups: list[str] = []
 
@@ -287,6 +290,11 @@ class TaskSpec(Strict):
                 "'window' is for mode perplexity": self.window is not None and not perplexity,
                 "'baseline' is for mode loglikelihood": self.baseline is not None and not likelihood,
                 "'labels: false' is for mode generate": not self.labels and self.mode != "generate",
+                "'samples' is for mode generate: a likelihood is the same every time": self.samples > 1
+                and self.mode != "generate",
+                "'samples' and 'labels: false' do not go together: a file of answers has one an item": self.samples > 1
+                and not self.labels,
+                f"pass_at: draws more than the {self.samples} samples there are": max(self.pass_at, default=0) > self.samples,
             }
         )
         for rule in self.score:

@@ -12,7 +12,7 @@ import pytest
 from ocli.catalog import load_tasks
 from ocli.errors import RecipeError, RunError
 from ocli.scoring import CHUNK, ITEM_SCHEMA, read_replies, score_replies
-from ocli.stages.averages import MeanScore, cells_of
+from ocli.stages.averages import MeanScore, cells_of, per_item
 from ocli.stages.report import RowMaker
 from ocli.stats import Stratum, macro_mean, wilson
 from ocli.task import TaskSpec
@@ -162,7 +162,7 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
             for name, fields in CEVAL.data.subsets.items()
         ]
     )
-    frame = frame.with_columns(shots_dropped=0)
+    frame = per_item(frame.with_columns(shots_dropped=0, sample=0))
     kind = MeanScore(frame, "score")
     make = RowMaker("model-a", "ceval_gen", "abc123", "gen", "accuracy", True, kind)
     groups = sorted({group for fields in CEVAL.data.subsets.values() for group in fields["group"]})
@@ -184,8 +184,10 @@ def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
             "status": ["ok", "failed"],
             "answer": ["A", None],
             "shots_dropped": [0, 0],
+            "sample": [0, 0],
         }
     )
+    frame = per_item(frame)
     kind = MeanScore(frame, "score")
     row = RowMaker("m", "t", "abc123", "gen", "accuracy", True, kind).mean("t", cells_of(kind, frame))
     assert (row.score, row.n, row.failed, row.subsets) == (100.0, 1, 1, [1, 2])

@@ -67,8 +67,8 @@ class Cell:
 
     @property
     def floor(self) -> float:
-        """The mean score if every failed request counted as wrong."""
-        return self.stratum.total / (self.stratum.n + self.counts["failed"]) if isinstance(self.stratum, Stratum) else 0.0
+        """The mean score if every failed request counted as wrong, where each item is asked once."""
+        return self.stratum.total / self.counts["replies"] if isinstance(self.stratum, Stratum) else 0.0
 
 
 def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> MeanScore | WeightedMean:
@@ -77,16 +77,31 @@ def kind_of(rule: Rule, column: str, results: pl.DataFrame) -> MeanScore | Weigh
     return WeightedMean(rule, column) if weighted else MeanScore(results, column)
 
 
-def cells_of(kind: MeanScore | WeightedMean, results: pl.DataFrame) -> list[Cell]:
-    """Sum the scores of each subset and count what has none."""
+COUNTS = ("replies", "unanswered", "truncated", "failed", "shots_dropped")
+"""What is counted of replies, beside their scores."""
+
+
+def per_item(results: pl.DataFrame) -> pl.DataFrame:
+    """Return a row an item: its scores (of several samples their means) and ``COUNTS`` of its replies."""
     status = pl.col("status")
     # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them. Likelihoods that
     # are not compared give no answer, and are read all the same.
     read = pl.col("answer").is_not_null() | (status == "ok")
-    counts = {"unanswered": (~read & (status != "failed")).sum(), "shots_dropped": (pl.col("shots_dropped") > 0).sum()}
-    counts |= {word: (status == word).sum() for word in ("truncated", "failed")}
-    grouped = results.group_by("subset", maintain_order=True).agg(**kind.sums, **counts)
+    counts = {"replies": pl.lit(1), "unanswered": ~read & (status != "failed"), "shots_dropped": pl.col("shots_dropped") > 0}
+    counts |= {word: status == word for word in ("truncated", "failed")}
+    frame = results.with_columns(count.cast(pl.Int64).alias(word) for word, count in counts.items())
+    if not (results["sample"] > 0).any():
+        return frame
+    scores = [name for name, kind in results.schema.items() if kind == pl.Float64]
+    return frame.group_by("id", maintain_order=True).agg(
+        pl.col("subset", "groups").first(), pl.col(*scores).mean(), pl.col(*COUNTS).sum()
+    )
+
+
+def cells_of(kind: MeanScore | WeightedMean, items: pl.DataFrame) -> list[Cell]:
+    """Sum the scores of each subset's items (``per_item``), and count what has none."""
+    grouped = items.group_by("subset", maintain_order=True).agg(**kind.sums, **{word: pl.col(word).sum() for word in COUNTS})
     return [
-        Cell(row["subset"], kind.stratum(row) if row["n"] else None, {word: row[word] for word in counts})
+        Cell(row["subset"], kind.stratum(row) if row["n"] else None, {word: row[word] for word in COUNTS})
         for row in grouped.to_dicts()
     ]

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from ocli import engines
 from ocli.cost import Account, Purse
 from ocli.engines import Engine
 from ocli.errors import EngineError, RecipeError, RunError
-from ocli.plan import TaskPlan, plan_tasks
+from ocli.plan import TaskPlan, plan_tasks, settled
 from ocli.recipe import ModelSpec, Recipe
 from ocli.runs import Run, keep_valid, usages, versions, write_whole
 from ocli.scoring import check_rules, find_rules, items_frame
@@ -51,6 +52,11 @@ def prepare(recipe: Recipe, say: Say) -> tuple[list[TaskPlan], Purse]:
     plans = plan_tasks(recipe, say)
     for plan in plans:
         check_rules(plan)
+    for (model, spec), (name, task) in product(recipe.models.items(), recipe.tasks.items()):
+        if task.samples > 1 and settled(recipe.sampling, spec, task).temperature == 0:
+            say(
+                f"{model}, {name}: {task.samples} samples at temperature 0 are all the same; --set sampling.temperature=0.7 draws"
+            )
     return plans, purse
 
 

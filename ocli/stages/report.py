@@ -19,12 +19,13 @@ import polars as pl
 from ocli.cost import Spent
 from ocli.errors import RunError
 from ocli.metrics.likelihood import PERPLEXITIES
+from ocli.metrics.samples import by_item, sizes
 from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
 from ocli.scoring import USAGE
 from ocli.stages import tables
-from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of
+from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of, per_item
 from ocli.stages.submission import unlabelled
 from ocli.stats import Z95
 from ocli.task import CAPABILITIES, TaskSpec, mode_name
@@ -59,6 +60,8 @@ class SummaryRow:
     """A published score to compare with."""
     shots_dropped: int = 0
     """How many items were asked with fewer examples than the task says, because their prompt was too long."""
+    replies: int = 0
+    """How many replies were asked for: one an item, or as many as the task takes samples."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as ``summary.json`` has it; JSON knows no infinity, which a perplexity can be."""
@@ -222,8 +225,9 @@ def _partial(recipe: Recipe) -> dict[str, str]:
     return {name: ", ".join(words) for name, words in parts.items()}
 
 
-def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataFrame) -> Iterator[SummaryRow]:
+def _rows(model: str, name: str, task: TaskSpec, version: str, replies: pl.DataFrame) -> Iterator[SummaryRow]:
     label = task.abbr or name
+    results = per_item(replies)
     for number, rule in enumerate(task.score):
         column = "score" if number == 0 else rule.label
         kind = kind_of(rule, column, results)
@@ -238,6 +242,18 @@ def _rows(model: str, name: str, task: TaskSpec, version: str, results: pl.DataF
         yield make.mean(name, cells)
         if len(cells) > 1 and isinstance(kind, MeanScore):
             yield make.micro(name, results)
+        if number == 0 and task.samples > 1:
+            yield from _of_samples(make, name, task, replies, results)
+
+
+def _of_samples(make: RowMaker, name: str, task: TaskSpec, replies: pl.DataFrame, items: pl.DataFrame) -> Iterator[SummaryRow]:
+    """Yield what several samples of each item say together, by the headline rule."""
+    found = by_item(replies, "score", task.pass_at or sizes(task.samples))
+    items = items.join(found, on="id", maintain_order="left")
+    for column in found.columns[1:]:
+        kind = MeanScore(items, column)
+        metric = f"maj@{task.samples}" if column == "maj" else column
+        yield replace(make, metric=metric, headline=False, kind=kind).mean(name, cells_of(kind, items))
 
 
 @dataclass(frozen=True)
@@ -273,7 +289,8 @@ class RowMaker:
         shown: Callable[[float], float] = lambda value: round(self.kind.scale * value, 6)  # noqa: E731
         strata = [cell.stratum for cell in cells if cell.stratum]
         estimate = self.kind.estimate(strata) if strata else None
-        floors = [cell.floor for cell in cells] if estimate and isinstance(self.kind, MeanScore) else []
+        once = total("replies") == sum(stratum.n for stratum in strata) + total("failed")
+        floors = [cell.floor for cell in cells] if estimate and once and isinstance(self.kind, MeanScore) else []
         return SummaryRow(
             self.model, self.task, dataset, subset, group, self.version, metric, self.mode,
             score=shown(estimate.mean) if estimate else None,
@@ -282,6 +299,6 @@ class RowMaker:
             n=sum(stratum.n for stratum in strata),
             floor=shown(sum(floors) / len(floors)) if floors else None,
             unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
-            shots_dropped=total("shots_dropped"),
+            shots_dropped=total("shots_dropped"), replies=total("replies"),
             average=average, subsets=subsets, headline=self.headline,
         )  # fmt: skip

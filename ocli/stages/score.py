@@ -49,7 +49,8 @@ def score(run: Run, say: Say, allow_code_exec: bool = False) -> int:
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise RunError(f"{run.items(model, name)}: cannot be read: {error}; 'ocli infer ... -r' writes it anew") from None
             with allowed(recipe.sandbox if recipe.allow_code_exec else None, partial(_say_of, f"{model}, {name}", say)):
-                results = score_replies(items, read_replies(run.predictions(model, name), task), task)
+                replies = read_replies(run.predictions(model, name), task)
+                results = score_replies(items, replies, task, task.samples)
             buffer = io.BytesIO()
             results.write_parquet(buffer)
             write_whole(run.results(model, name), [buffer.getvalue()])

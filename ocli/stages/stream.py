@@ -40,7 +40,8 @@ class Stream:
         self._failed: dict[str, list[tuple[str, str]]] = {}
         self._running = RunningScore(plans)
         self._files = {plan.name: Predictions(run.predictions(model, plan.name)) for plan in plans}
-        self.progress = Progress(model, sum(len(plan.items) for plan in plans), kept, self._running.mean, screen, account)
+        total = sum(len(plan.items) * plan.spec.samples for plan in plans)
+        self.progress = Progress(model, total, kept, self._running.mean, screen, account)
 
     async def drain(self, engine: Engine, requests: Iterator[Request]) -> None:
         """Answer all requests with as many workers as the engine can use, or until Ctrl-C (then ``interrupted`` is set)."""

@@ -101,14 +101,14 @@ def notes(summary: Summary) -> list[str]:
 
 def _note(row: SummaryRow) -> str:
     interval = f"95 % interval {row.ci95[0]:.2f} to {row.ci95[1]:.2f}, " if row.ci95 else ""
-    parts = [f"{row.model}, {row.task}: {_number(row)} ({interval}n = {row.n})"]
-    asked = row.n + row.failed  # of what has labels
-    if asked and row.subsets and row.subsets[0] < row.subsets[1]:
+    each = f", {row.replies} replies" if row.replies > row.n + row.failed and row.n else ""
+    parts = [f"{row.model}, {row.task}: {_number(row)} ({interval}n = {row.n}{each})"]
+    if row.n + row.failed and row.subsets and row.subsets[0] < row.subsets[1]:
         parts.append(f"INCOMPLETE: mean of {row.subsets[0]}/{row.subsets[1]} subsets")
     for word in ("unanswered", "truncated", "failed"):
         count = getattr(row, word)
         if count:
-            parts.append(f"{word} {count} ({100 * count / asked:.1f} %)" if asked else f"{word} {count}")
+            parts.append(f"{word} {count} ({100 * count / row.replies:.1f} %)")
     if row.shots_dropped:
         parts.append(f"{row.shots_dropped} asked with fewer examples, for their prompts were too long")
     if row.failed and row.floor is not None:
