@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocli import data
@@ -211,7 +211,7 @@ def _sha(text: str) -> str:
 
 
 def _asked(settings: Sampling, context: Context) -> str:
-    return f"{json.dumps(asdict(settings), ensure_ascii=False)}\n{_dump(context)}"
+    return f"{json.dumps(vars(settings), ensure_ascii=False)}\n{_dump(context)}"
 
 
 def _told(choices: Sequence[Choice]) -> Iterator[list[Any]]:

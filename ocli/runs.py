@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def to_line(request: Request, reply: Reply) -> bytes:
         "reasoning": reply.reasoning,
         "choices": None if reply.choices is None else [scored.line() for scored in reply.choices],
         "finish_reason": reply.finish_reason,
-        "usage": asdict(reply.usage),
+        "usage": vars(reply.usage),
         "seconds": round(reply.seconds, 6),
         "error": reply.error,
         **({"shots_dropped": request.shots_dropped} if request.shots_dropped else {}),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocli.engines._openai.limits import Concurrency, Rate, TokenRate
+from ocli.engines._openai.reply import usage_of
 from ocli.engines._openai.retries import Failure
 
 ROW = 8
@@ -65,13 +66,14 @@ class Endpoint:
             waits.append(self._tokens.book(now, _size(body)))
         return max(waits, default=0.0)
 
-    def replied(self, seconds: float, body: dict[str, Any], tokens: int, now: float) -> None:
+    def replied(self, seconds: float, body: dict[str, Any], answer: Any, now: float) -> None:
         """Learn from a reply and the tokens it took."""
         self.answered = True
         self._row = 0
         self.concurrency.replied(seconds, now)
         if self._tokens:
-            self._tokens.took(_size(body), tokens)
+            usage = usage_of(answer)
+            self._tokens.took(_size(body), (usage.prompt or 0) + (usage.completion or 0))
 
     def failed(self, failed: Failure, seconds: float, wait: float, now: float) -> None:
         """Learn from a failure, after which its request waits."""

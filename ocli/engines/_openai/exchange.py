@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ocli.engines._openai.dialects import Dialect
 from ocli.engines._openai.endpoints import Endpoint, Endpoints
-from ocli.engines._openai.reply import usage_of, words_of
+from ocli.engines._openai.reply import words_of
 from ocli.engines._openai.retries import Failure, Patience, describe, failure, hide, named_in
 from ocli.engines._openai.streams import joined
 from ocli.errors import EngineError
@@ -67,7 +67,7 @@ class Exchange:
                     wait, hold = self._after(error, server, body, patience, began)
                 else:
                     now = loop.time()
-                    server.replied(now - began, body, _tokens(answer), now)
+                    server.replied(now - began, body, answer, now)
                     return value
             finally:
                 self._moved = loop.time()
@@ -164,8 +164,3 @@ class Exchange:
             yield
         finally:
             del self._waits[token]
-
-
-def _tokens(answer: Any) -> int:
-    usage = usage_of(answer)
-    return (usage.prompt or 0) + (usage.completion or 0)
