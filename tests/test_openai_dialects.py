@@ -402,3 +402,25 @@ def test_every_preset_is_an_engine_that_can_start(ocli: Ocli, monkeypatch: pytes
         engine = engines.load(spec)
         asyncio.run(engine.start() if spec.path != "auto" else engine.close())
         assert engine.record["base_url"] == spec.base_url, name  # as it is: no /v1 too many
+
+
+def test_progress_line_says_what_is_waited_for() -> None:
+    async def waits(model: ModelSpec) -> str:
+        engine = engines.load(model)
+        await engine.start()
+        asking = [asyncio.create_task(engine.generate(request())) for _ in range(2)]
+        await asyncio.sleep(0.4)
+        said = engines.waiting(engine)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await engine.close()
+        return said
+
+    with serving(lambda path, body: (429, {"error": {"message": "please try again after 3 seconds"}})) as server:
+        keys = {"engine": "openai", "path": "m", "base_url": server.url}
+        assert re.fullmatch(r"2 waiting 3 s \(HTTP 429\)", asyncio.run(waits(validate(Document(Path("test"), keys), ModelSpec))))
+        keys = {**keys, "qps": 0.1}
+        said = asyncio.run(waits(validate(Document(Path("test"), keys), ModelSpec)))
+        assert re.fullmatch(r"1 waiting (9|10) s \(rate limit\)", said)
+    assert engines.waiting(engines.load(validate(Document(Path("test"), {"engine": "echo"}), ModelSpec))) == ""
