@@ -121,9 +121,10 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
         if not given:
             raise RecipeError(f"{document.path}: names no {kind}; add '{kind}: [...]' or give {flag}")
     loaded = [load_model(item, spec.model) for item in spec.models]
-    resolved_tasks = [pair for item in spec.tasks for pair in load_tasks(item, spec.task)]
+    all_tasks = [pair for item in spec.tasks for pair in load_tasks(item, spec.task)]
+    resolved_tasks = _without(all_tasks, spec.skip)
     settings = {key: getattr(spec, key) for key in Settings.model_fields}
-    resolved_names = [pair[0] for pair in resolved_tasks]
+    resolved_names = [pair[0] for pair in all_tasks]
     return Recipe(
         name=name or "-".join(slug(pair[0]) for pair in loaded[:2]) + "-" + "-".join(pair[0] for pair in resolved_tasks[:2]),
         description=spec.description,
@@ -132,6 +133,18 @@ def load_recipe(reference: str | None, models: list[str], tasks: list[str], over
         reference=_references(spec, document, [] if models else [pair[0] for pair in loaded], [] if tasks else resolved_names),
         **settings,
     )
+
+
+def _without(tasks: list[tuple[str, TaskSpec]], skip: list[str]) -> list[tuple[str, TaskSpec]]:
+    """Leave tasks out; one that is not there, or nothing left, is a mistake."""
+    names = [name for name, _ in tasks]
+    for name in skip:
+        if name not in names:
+            raise RecipeError(f"skip: there is no task {name!r}{did_you_mean(name, names)} in this recipe")
+    kept = [(name, task) for name, task in tasks if name not in skip]
+    if not kept:
+        raise RecipeError("skip: leaves no task")
+    return kept
 
 
 def _references(spec: RecipeSpec, document: Document, models: list[str], tasks: list[str]) -> References:

@@ -135,7 +135,8 @@ class RowReader:
             weight = values.get(rule.weight) if rule.weight else None
             number = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < math.inf
             if rule.weight and not number:
-                raise DataError(f"{where}: weight: {rule.weight!r} must be a field with a number above 0, not {weight!r}")
+                seen = f"not {weight!r:.60}" if rule.weight in values else f"but there is none{did_you_mean(rule.weight, values)}"
+                raise DataError(f"{where}: weight: {rule.weight!r} must be a field with a number above 0, {seen}")
             weights.append(weight)
         return tuple(weights)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ocli import data
-from ocli.errors import DataError, PromptError
+from ocli.errors import DataError, MissingDataError, PromptError
 from ocli.items import Item, RowReader, examples, limited
 from ocli.prompts import Prompt, Shot
 from ocli.recipe import ModelSpec, Recipe
@@ -144,15 +144,24 @@ def needs_of(spec: TaskSpec) -> dict[str, bool]:
 
 
 def plan_tasks(recipe: Recipe, note: Callable[[str], None] = lambda _: None) -> list[TaskPlan]:
-    """Read and check the data of every task; ``note`` is told what was found."""
-    plans = []
+    """Read and check the data of every task; ``note`` is told what was found. All tasks without data are one error."""
+    plans: list[TaskPlan] = []
+    missing: dict[str, MissingDataError] = {}
     for name, spec in recipe.tasks.items():
-        plan = plan_task(name, spec, recipe)
+        try:
+            plan = plan_task(name, spec, recipe)
+        except MissingDataError as error:
+            missing[name] = error
+            continue
         picked = f"{len(plan.items)} of {plan.total} items" if recipe.limit else f"{plan.total} items"
         note(f"{name}: {picked} from {', '.join(dict.fromkeys(plan.origin.values()))}")
         if spec.published not in (None, plan.total):
             note(f"{name}: the data has {plan.total} items, but {spec.published} are published: fetch it again, or mend 'items'")
         plans.append(plan)
+    if missing:
+        names, [first, *_] = ",".join(missing), missing.values()
+        lead = f"{len(missing)} of {len(recipe.tasks)} tasks have no data ({names}); --set skip=[{names}] leaves them out. "
+        raise MissingDataError(f"{lead if plans else ''}{first}")
     return plans
 
 

@@ -128,6 +128,7 @@ class RecipeSpec(Settings):
     description: str = ""
     models: list[str | dict[str, Any]] = []
     tasks: list[str | dict[str, Any]] = []
+    skip: list[str] = []
     model: dict[str, Any] = {}
     task: dict[str, Any] = {}
     reference: References = {}

@@ -107,6 +107,18 @@ def ratio_of(parts: Sequence[Ratio]) -> Estimate:
     return Estimate(ratio, stderr, ratio - reach, ratio + reach)
 
 
+def effective_size(estimate: Estimate, parts: Sequence[Ratio]) -> float:
+    """Return how many equal draws of a proportion would be as sure as a weighted mean of scores from 0 to 1.
+
+    That is p(1-p)/variance (Korn and Graubard), but no more than the weights allow: (sum of x)^2 / sum of x^2 (Kish, "Survey
+    Sampling", 1965, section 11.7), which stands where all scores are the same and show no spread.
+    """
+    most = sum(part.x for part in parts) ** 2 / sum(part.xx for part in parts)
+    variance = (estimate.stderr or 0.0) ** 2
+    spread = max(0.0, estimate.mean * (1 - estimate.mean))
+    return min(most, spread / variance) if variance > 0 and spread > 0 else most
+
+
 def _pooled_variance(strata: Sequence[Stratum]) -> float:
     whole = Stratum(sum(s.n for s in strata), sum(s.total for s in strata), sum(s.squares for s in strata))
     return whole.variance or 0.0

@@ -394,7 +394,7 @@ def test_each_and_where_refuse_what_they_cannot_read(ocli: Ocli, write: Write) -
     write("test.json", '[[["a"], "1?", "7"]]')
     assert "row 0: data.each: 'questions' is no list of questions" in refused(ocli("infer", "-m", "echo", "-t", "t.yaml"))
     write("test.json", '[[["a"], [{"question": "1?"}], "7"]]')
-    assert "'answer' is undefined; the row has: passage, questions, id, question, row (row 0)" in refused(
+    assert "'answer' is undefined; the row has: passage, questions, id, question, row, split (row 0)" in refused(
         ocli("infer", "-m", "echo", "-t", "t.yaml")
     )
 

@@ -16,6 +16,8 @@ from ocli.rows import parse_rows, parse_values, read_text
 from ocli.task import DataSpec, TaskSpec
 from ocli.types import Row
 
+_LOCAL = "give --data-dir DIR, where DIR is OpenCompass' data folder or its zip"
+
 
 @dataclass
 class TaskData:
@@ -110,7 +112,7 @@ def _add_texts(
         found = next((files for source, pattern in places if (files := source.find(pattern))), None)
         if found is None:
             looked = "; ".join(source.describe(pattern) for source, pattern in places) or "nowhere: no --data-dir was given"
-            raise MissingDataError(f"{where}: no file for {column!r}. Looked for {looked}")
+            raise MissingDataError(f"{where}: no file for {column!r}. Looked for {looked}. Next: {_LOCAL}")
         text = "\n".join(read_text(name, raw()) for name, raw in found)
         rows = [{**row, column: text} for row in rows]
     return rows
@@ -132,5 +134,5 @@ def _not_found(task: str, spec: DataSpec, split: str, subset: str | None, looked
     if spec.modelscope:
         ways.append(f"modelscope download --dataset {spec.modelscope}")
     if spec.local:
-        ways.append("give --data-dir DIR, where DIR is OpenCompass' data folder or its zip")
+        ways.append(_LOCAL)
     return f"{what}. Looked for {where}. Next: {', or '.join(ways)}"

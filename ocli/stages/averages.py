@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ocli.metrics.likelihood import PERPLEXITIES, units_of
-from ocli.stats import Estimate, Ratio, Stratum, macro_mean, ratio_of
+from ocli.stats import Estimate, Ratio, Stratum, effective_size, macro_mean, ratio_of, wilson
 from ocli.task import Rule
 from ocli.types import Row
 
@@ -54,7 +54,8 @@ class WeightedMean:
         ratio = ratio_of(strata)
         if self._perplexity:
             return ratio.map(self._perplexity.of)
-        return replace(ratio, low=max(0.0, ratio.low), high=min(1.0, ratio.high))
+        low, high = wilson(min(1.0, ratio.mean), effective_size(ratio, strata))
+        return replace(ratio, low=low, high=high)
 
 
 @dataclass(frozen=True)
