@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import or_null
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -39,5 +40,4 @@ def boxed(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     last = reply.str.extract_all(_BOXED).list.last()
     for _ in range(2):
         last = last.str.replace(rf"(?s)^\s*{_BOXED}\s*[.]?$", "${1}${2}")
-    answer = last.str.strip_chars()
-    return pl.when(answer != "").then(answer)
+    return or_null(last.str.strip_chars())

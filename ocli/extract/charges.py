@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import each_reply
 from ocli.extract.labels import MARKED, affirmed, as_labels
 from ocli.registry import extractor
 
@@ -30,13 +31,8 @@ def charges(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = ()
     ``labels`` are all charges (lists in the list are opened); default: the task's choices.
     """
     reader = _Charges(as_labels("charges", labels or choices))
-
-    def batch(replies: pl.Series) -> pl.Series:
-        return pl.Series([None if reply is None else reader.read(reply) for reply in replies], dtype=pl.String)
-
     reply = affirmed(text)
-    parts = (part.map_batches(batch, return_dtype=pl.String, is_elementwise=True) for part in (reply.str.extract(MARKED), reply))
-    return pl.coalesce(parts)
+    return pl.coalesce(each_reply(part, reader.read) for part in (reply.str.extract(MARKED), reply))
 
 
 class _Charges:

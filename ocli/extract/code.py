@@ -8,13 +8,14 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from textwrap import dedent, indent
 
 import polars as pl
 
+from ocli.extract._expr import each_reply
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -37,15 +38,6 @@ def code(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     only try it out, and are left out. A body ends before the next statement at the margin, where a base model begins anew.
     """
     return each_reply(strip_thoughts(text), program_of)
-
-
-def each_reply(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
-    """Apply a function of Python to every reply; what it reads as nothing is null."""
-
-    def batch(replies: pl.Series) -> pl.Series:
-        return pl.Series([(reply and read(reply)) or None for reply in replies.to_list()], dtype=pl.String)
-
-    return text.map_batches(batch, return_dtype=pl.String, is_elementwise=True)
 
 
 def program_of(reply: str) -> str | None:

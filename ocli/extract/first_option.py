@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract.opencompass import _SPACE, _letters, _strip
+from ocli.extract.opencompass import SPACE, letters_of, strip
 from ocli.registry import extractor
 
 # In the patterns: <L> one of the letters, in a group of its own.
@@ -76,8 +76,8 @@ def first_option(text: pl.Expr, choices: Sequence[str], *, options: str = "", cu
 
     ``options`` are the letters to look for; default: the task's choices.
     """
-    letters = _letters(options, choices, "first_option")
-    state = pl.struct(_strip(text).alias("reply"), pl.lit(None, pl.String).alias("found"))
+    letters = letters_of(options, choices, "first_option")
+    state = pl.struct(strip(text).alias("reply"), pl.lit(None, pl.String).alias("found"))
     for pattern in _PATTERNS + (_CUSHION if cushion else ()):
         # A reply that was read is null from there on: it costs the later patterns nothing.
         open_reply = pl.when(pl.field("found").is_null()).then(pl.field("reply"))
@@ -88,7 +88,7 @@ def first_option(text: pl.Expr, choices: Sequence[str], *, options: str = "", cu
 
 def _find(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
     """Return the first of ``letters``, in their order, that the pattern's group 1 (or, were it empty, its match) holds."""
-    built = "(?s)" + pattern.replace("<L>", f"([{letters}])").replace(r"\s", _SPACE)
+    built = "(?s)" + pattern.replace("<L>", f"([{letters}])").replace(r"\s", SPACE)
     found = reply.str.extract(built, 1)
     if "<L>" in pattern and "(?i)" not in pattern:
         return found

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract.opencompass import _SPACE, _general, _or_null
+from ocli.extract._expr import or_null
+from ocli.extract.opencompass import SPACE, plain
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -31,5 +32,5 @@ def lambada(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
     What stands before the first space, and before any punctuation in it; of it the first line, and no article.
     """
-    piece = text.str.replace(rf"^{_SPACE}+", "").str.extract("^([^ ]*)", 1).str.replace(f"(?s){_PUNCTUATION}.*$", "")
-    return _or_null(_general(piece))
+    piece = text.str.replace(rf"^{SPACE}+", "").str.extract("^([^ ]*)", 1).str.replace(f"(?s){_PUNCTUATION}.*$", "")
+    return or_null(plain(piece))

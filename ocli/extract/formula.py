@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import once
 from ocli.extract.boxed import boxed
-from ocli.extract.stated import NEXT_QUESTION, behind_cue, in_bold, once, only_line
+from ocli.extract.stated import NEXT_QUESTION, behind_cue, in_bold, only_line
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import each_reply, or_null
 from ocli.extract.choice import choice
 from ocli.extract.option_set import option_set
 from ocli.extract.thoughts import strip_thoughts
@@ -48,7 +49,7 @@ def gaokao(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         single = all(len(each) == 1 for each in choices)
         answer = choice(text, choices) if single else option_set(text, choices, letters=letters)
         return answer
-    return strip_thoughts(text).map_elements(_several, return_dtype=pl.String)
+    return each_reply(strip_thoughts(text), _several)
 
 
 def _several(reply: str) -> str | None:
@@ -104,4 +105,4 @@ def gaokao_bench(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     behind = pl.when(~bare.str.starts_with("【答案】")).then(bare.str.extract(r"(?s)(【答案】.*)$", 1))  # none at the very start
     part = pl.coalesce(behind, bare.str.tail(10))
     answer = part.str.extract_all("[A-D]").list.join("")
-    return pl.when(answer != "").then(answer)
+    return or_null(answer)

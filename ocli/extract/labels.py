@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.extract._expr import or_null
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -47,7 +48,7 @@ def lawbench_labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[s
     """
     offered = as_labels("lawbench_labels", labels or choices)
     found = [pl.when(text.str.contains(label, literal=True)).then(pl.lit(label)) for label in offered]
-    return _or_null(pl.concat_str(found, separator=";", ignore_nulls=True))
+    return or_null(pl.concat_str(found, separator=";", ignore_nulls=True))
 
 
 def affirmed(text: pl.Expr) -> pl.Expr:
@@ -63,15 +64,11 @@ def _named(text: pl.Expr, offered: Sequence[str]) -> pl.Expr:
     order = {label: place for place, label in enumerate(offered)}
     places = found.list.eval(pl.element().replace_strict(order, return_dtype=pl.Int64)).list.sort()
     named = places.list.eval(pl.element().replace_strict({v: k for k, v in order.items()}, return_dtype=pl.String))
-    return _or_null(named.list.join(";"))
+    return or_null(named.list.join(";"))
 
 
 def _only(named: pl.Expr) -> pl.Expr:
     return pl.when(~named.str.contains(";", literal=True)).then(named)
-
-
-def _or_null(answer: pl.Expr) -> pl.Expr:
-    return pl.when(answer != "").then(answer)
 
 
 def as_labels(name: str, labels: Sequence[str]) -> Sequence[str]:

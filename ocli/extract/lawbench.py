@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from ocli.extract._expr import each_reply
 from ocli.extract.numerals import to_digits
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
@@ -92,12 +93,8 @@ def trigger_words(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 def _read(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
     """Apply ``read`` to each reply, without thoughts, bold marks and what stands behind ``<eoa>``."""
-
-    def batch(replies: pl.Series) -> pl.Series:
-        return pl.Series([None if reply is None else read(reply) for reply in replies], dtype=pl.String)
-
     reply = strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "").str.replace_all(r"\*\*|__|`|\r", "")
-    return reply.map_batches(batch, return_dtype=pl.String, is_elementwise=True)
+    return each_reply(reply, read)
 
 
 def _marked(reply: str, names: str) -> str | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import each_reply
 from ocli.extract.numerals import to_digits
 from ocli.registry import extractor
 
@@ -24,32 +25,25 @@ def raw(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 @extractor
 def lawbench_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first number of each part of the reply between "、" (``compute_ljp_article``), whatever it counts."""
-    return _read(text, _articles)
+    return each_reply(text, _articles)
 
 
 @extractor
 def lawbench_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first number before 个月, else before 月, else before 年 times 12 (``compute_ljp_imprison``)."""
-    return _read(text, _months)
+    return each_reply(text, _months)
 
 
 @extractor
 def lawbench_numbers(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return all numbers of the reply (``compute_jetq``); "8,500" is two."""
-    return _read(text, lambda reply: ";".join(str(float(number)) for number in re.findall(r"\d+\.?\d*", reply)))
+    return each_reply(text, lambda reply: ";".join(str(float(number)) for number in re.findall(r"\d+\.?\d*", reply)))
 
 
 @extractor
 def lawbench_entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> pl.Expr:
     """Return what stands behind each type's last mention and a colon, up to a space or the line's end (``compute_ie_f1``)."""
-    return _read(text, lambda reply: _entities(reply, types))
-
-
-def _read(text: pl.Expr, read: Callable[[str], str]) -> pl.Expr:
-    def batch(replies: pl.Series) -> pl.Series:
-        return pl.Series([None if reply is None else read(reply) or None for reply in replies], dtype=pl.String)
-
-    return text.map_batches(batch, return_dtype=pl.String, is_elementwise=True)
+    return each_reply(text, lambda reply: _entities(reply, types))
 
 
 def _articles(reply: str) -> str:

@@ -8,10 +8,11 @@ words ("eighteen", "十八") are not read. The cases are in ``tests/cases/extrac
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import where_found
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -86,13 +87,6 @@ def _plain(text: pl.Expr) -> pl.Expr:
     reply = where_found(r"\^", reply, _without_powers).str.replace_all(_SQUARE_OR_CUBE, "${1} ")
     reply = where_found(r"\d[ \x{202f}]\d{3}", reply, _without_spaces)
     return reply.str.replace_all(_DETACHED_SIGN, "${1}-${2}")
-
-
-def where_found(pattern: str, text: pl.Expr, change: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Change the few replies in which ``pattern`` is found, which is quicker than to change all of them."""
-    state = pl.struct(text.alias("reply"))
-    found = pl.when(pl.field("reply").str.contains(pattern)).then(pl.field("reply"))
-    return state.struct.with_fields(pl.coalesce(change(found), pl.field("reply")).alias("reply")).struct.field("reply")
 
 
 def _before_next(reply: pl.Expr) -> pl.Expr:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.extract._expr import or_null
 from ocli.registry import extractor
 
 # Python's white space; Rust's \s knows no U+001C to U+001F.
-_SPACE = r"[\s\x1c-\x1f]"
+SPACE = r"[\s\x1c-\x1f]"
 _NUMBER = r"-?\d+\.\d+|-?\d+"
 
 
@@ -26,12 +27,9 @@ def _has_group(pattern: str) -> bool:
         return True
 
 
-def _or_null(answer: pl.Expr) -> pl.Expr:
-    return pl.when(answer != "").then(answer)
-
-
-def _strip(text: pl.Expr) -> pl.Expr:
-    return text.str.replace(rf"^{_SPACE}+", "").str.replace(rf"{_SPACE}+$", "")
+def strip(text: pl.Expr) -> pl.Expr:
+    """Do as Python's ``str.strip``."""
+    return text.str.replace(rf"^{SPACE}+", "").str.replace(rf"{SPACE}+$", "")
 
 
 def _before(text: pl.Expr, mark: str) -> pl.Expr:
@@ -69,13 +67,13 @@ def first_capital_multi(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 @extractor
 def multiple_select(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return all upper-case characters, each once, sorted (``multiple_select_postprocess``)."""
-    return _or_null(text.str.extract_all(r"\p{Uppercase}").list.unique().list.sort().list.join(""))
+    return or_null(text.str.extract_all(r"\p{Uppercase}").list.unique().list.sort().list.join(""))
 
 
 @extractor
 def last_option(text: pl.Expr, choices: Sequence[str], *, options: str = "") -> pl.Expr:
     """Return the last of the letters ``options`` (default: the task's choices) (``last_option_postprocess``)."""
-    return text.str.extract_all(f"[{_letters(options, choices, 'last_option')}]").list.last()
+    return text.str.extract_all(f"[{letters_of(options, choices, 'last_option')}]").list.last()
 
 
 @extractor
@@ -93,22 +91,22 @@ def gsm8k(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 @extractor
 def general(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the text up to the first line end, point or comma, without punctuation and articles (``general_postprocess``)."""
-    return _or_null(_general(text))
+    return or_null(plain(text))
 
 
 @extractor
 def triviaqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first line behind "answer is", "a:" or "answer:" as ``general`` does (``datasets/triviaqa.py``)."""
-    line = _before(_strip(text), "\n").str.to_lowercase()
+    line = _before(strip(text), "\n").str.to_lowercase()
     for mark in ("answer is", "a:", "answer:"):
         line = _after(line, mark)
-    return _or_null(_general(_strip(line)))
+    return or_null(plain(strip(line)))
 
 
 @extractor
 def natural_question(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first line behind "answer is" as ``general`` does (``datasets/natural_question.py``)."""
-    return _or_null(_general(_after(_before(_strip(text), "\n").str.to_lowercase(), "answer is")))
+    return or_null(plain(_after(_before(strip(text), "\n").str.to_lowercase(), "answer is")))
 
 
 @extractor
@@ -121,21 +119,21 @@ def strategyqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 def bbh_mcq(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first capital in brackets, else the first, behind "answer is ", else all of it (``datasets/bbh.py``)."""
     parts = text.str.split("answer is ")
-    answer = pl.coalesce(_strip(parts.list.get(1, null_on_oob=True)), text)
-    return _or_null(pl.coalesce(answer.str.extract(r"\(([A-Z])\)*", 1), answer.str.extract(r"([A-Z])", 1), answer))
+    answer = pl.coalesce(strip(parts.list.get(1, null_on_oob=True)), text)
+    return or_null(pl.coalesce(answer.str.extract(r"\(([A-Z])\)*", 1), answer.str.extract(r"([A-Z])", 1), answer))
 
 
 @extractor
 def bbh_freeform(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the line behind the last "answer is", its bold part, "Yes" or "True" alone (``datasets/bbh.py``)."""
-    line = text.str.replace(rf"(?is)^.*answer is{_SPACE}*:?{_SPACE}*", "").str.extract(r"^([^\n]*)", 1)
-    answer = _strip(_strip(line).str.replace(r"\.$", ""))
-    answer = _strip(answer.str.replace(r"(?s)^.*?\*\*(.*?)\*\*.*$", "${1}"))
+    line = text.str.replace(rf"(?is)^.*answer is{SPACE}*:?{SPACE}*", "").str.extract(r"^([^\n]*)", 1)
+    answer = strip(strip(line).str.replace(r"\.$", ""))
+    answer = strip(answer.str.replace(r"(?s)^.*?\*\*(.*?)\*\*.*$", "${1}"))
     verdict = answer.str.extract(r"(?i)^(yes|no|true|false)(?:[^\p{L}\p{N}_]|$)", 1)
     verdict = verdict.str.slice(0, 1).str.to_uppercase() + verdict.str.slice(1).str.to_lowercase()
-    digits = answer.str.contains(rf"\d{_SPACE}*,{_SPACE}*\d")
-    bare = pl.when(digits).then(answer).otherwise(answer.str.replace_all(rf"{_SPACE}*,{_SPACE}*", " "))
-    return _or_null(pl.coalesce(verdict, _strip(bare.str.replace_all(rf"{_SPACE}+", " "))))
+    digits = answer.str.contains(rf"\d{SPACE}*,{SPACE}*\d")
+    bare = pl.when(digits).then(answer).otherwise(answer.str.replace_all(rf"{SPACE}*,{SPACE}*", " "))
+    return or_null(pl.coalesce(verdict, strip(bare.str.replace_all(rf"{SPACE}+", " "))))
 
 
 @extractor
@@ -154,20 +152,20 @@ def match_answer(text: pl.Expr, choices: Sequence[str], *, pattern: str) -> pl.E
     """
     if not isinstance(pattern, str) or not _has_group(pattern):
         raise RecipeError(f"match_answer: the pattern {pattern!r} must be a text with one group (...): the answer")
-    return _or_null(text.str.extract(pattern, 1))
+    return or_null(text.str.extract(pattern, 1))
 
 
-def _general(text: pl.Expr) -> pl.Expr:
+def plain(text: pl.Expr) -> pl.Expr:
     """Do as ``general_postprocess``; Python's word characters are letters, numbers of all kinds and "_".
 
     Two spaces between words, so that each article has its own on both sides.
     """
     bare = text.str.extract(r"^([^\n.,]*)", 1).str.replace_all(r"[^\p{L}\p{N}_\s\x1c-\x1f]", "")
-    spaced = pl.format(" {} ", bare.str.replace_all(rf"{_SPACE}+", "  "))
+    spaced = pl.format(" {} ", bare.str.replace_all(rf"{SPACE}+", "  "))
     return spaced.str.replace_all(" (?i:a|an|the) ", " ").str.replace_all(" +", " ").str.strip_chars(" ")
 
 
-def _letters(options: object, choices: Sequence[str], name: str) -> str:
+def letters_of(options: object, choices: Sequence[str], name: str) -> str:
     """Return the letters to look for: the option, else the task's choices."""
     letters = options or "".join(choices)
     if not isinstance(letters, str) or not re.fullmatch("[A-Za-z]+", letters):

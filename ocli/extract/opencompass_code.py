@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract.code import each_reply
+from ocli.extract._expr import each_reply
 from ocli.registry import extractor
 
 _BLOCK = re.compile(r"```\w*\n(.*?)```", re.S)

@@ -7,10 +7,11 @@ Source: repository open-compass/opencompass, files ``opencompass/datasets/agieva
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import each_reply
 from ocli.registry import extractor
 
 _PREFIXES = ("The answer is therefore", "答案是")
@@ -19,28 +20,19 @@ _PREFIXES = ("The answer is therefore", "答案是")
 @extractor
 def agieval_cloze(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     r"""Return the last ``\boxed``, else the last ``$...$`` of a line, else the last number (``parse_math_answer``)."""
-    return _each(text, _agieval_cloze)
+    return each_reply(text, _agieval_cloze)
 
 
 @extractor
 def theoremqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first word behind "answer is ", else the whole reply (``TheoremQA_postprocess``)."""
-    return _each(text, _theoremqa)
+    return each_reply(text, _theoremqa)
 
 
 @extractor
 def theoremqa_v2(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the last line's words behind its last "is", "be", "are" or "...:" (``TheoremQA_postprocess_v2``)."""
-    return _each(text, _theoremqa_v2)
-
-
-def _each(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
-    """Read every reply on its own, as Python's regular expressions do; an empty answer is none."""
-    return text.map_batches(
-        lambda replies: pl.Series([reply if reply is None else read(reply) or None for reply in replies], dtype=pl.String),
-        return_dtype=pl.String,
-        is_elementwise=True,
-    )
+    return each_reply(text, _theoremqa_v2)
 
 
 def _agieval_cloze(reply: str) -> str | None:

@@ -10,10 +10,11 @@ The cases are in ``tests/cases/extract/stated.json``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from ocli.extract._expr import once, or_null
 from ocli.extract.boxed import boxed
 from ocli.extract.choice import choice
 from ocli.extract.number import number
@@ -70,13 +71,7 @@ def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     found = once(strip_thoughts(text).str.replace(NEXT_QUESTION, ""), _found)
     bare = once(found, _bare)
     answer = once(bare, lambda text: pl.coalesce(_brackets(text), _number_of(text), _words(text)))
-    return _or_null(answer)
-
-
-def once(expression: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Build on an expression's value, so that what reads it several times does not compute it as often."""
-    value = pl.struct(expression.alias("value"))
-    return value.struct.with_fields(then(pl.field("value")).alias("value")).struct.field("value")
+    return once(answer, or_null)
 
 
 def _found(reply: pl.Expr) -> pl.Expr:
@@ -93,7 +88,7 @@ def behind_cue(reply: pl.Expr) -> pl.Expr:
 def _line_or_list(rest: pl.Expr) -> pl.Expr:
     listed = rest.str.strip_chars(" \t:：*").str.extract(_LIST, 1).str.replace_all(_MARK, " ")
     line = rest.str.strip_chars(" \t\n:：*").str.extract(r"^([^\n]*)", 1)
-    return _or_null(pl.coalesce(listed, line).str.strip_chars())
+    return once(pl.coalesce(listed, line).str.strip_chars(), or_null)
 
 
 def in_bold(reply: pl.Expr) -> pl.Expr:
@@ -103,7 +98,7 @@ def in_bold(reply: pl.Expr) -> pl.Expr:
 
 def only_line(reply: pl.Expr) -> pl.Expr:
     """Return a reply of one line; null where there are more."""
-    return _or_null(reply.str.strip_chars().str.extract(r"^([^\n]*)$", 1))
+    return once(reply.str.strip_chars().str.extract(r"^([^\n]*)$", 1), or_null)
 
 
 def _bare(found: pl.Expr) -> pl.Expr:
@@ -132,7 +127,3 @@ def _number_of(bare: pl.Expr) -> pl.Expr:
     leading = bare.str.extract(_QUANTITY, 1).str.replace_all(r"[,+]", "").str.replace(r"\.0+$", "")
     one = pl.when(bare.str.contains(_FORMULA)).then(formula).otherwise(leading)
     return pl.when(~bare.str.contains(_NO_QUANTITY)).then(one)
-
-
-def _or_null(answer: pl.Expr) -> pl.Expr:
-    return once(answer, lambda text: pl.when(text != "").then(text))

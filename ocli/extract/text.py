@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract.number import where_found
+from ocli.extract._expr import or_null, where_found
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -31,7 +31,7 @@ _TRAILING = " \t.。!！,，;；:："
 )  # fmt: skip
 def text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the reply without thoughts and surrounding white space."""
-    return _or_null(strip_thoughts(text).str.strip_chars())
+    return or_null(strip_thoughts(text).str.strip_chars())
 
 
 _LATER = rf"\n[\s#>{_WRAPPING}-]*({_LEAD_IN}|{_LEAD_IN_CHINESE})"
@@ -57,8 +57,4 @@ def short_text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         .str.replace(rf"^(?:{_LEAD_IN}|{_LEAD_IN_CHINESE})", "")
     )
     line = answer.str.strip_chars_start("*:： \n").str.extract(r"^([^\r\n]*)", 1)
-    return _or_null(line.str.strip_chars_end(_TRAILING + _WRAPPING).str.strip_chars_start(_WRAPPING))
-
-
-def _or_null(answer: pl.Expr) -> pl.Expr:
-    return pl.when(answer != "").then(answer)
+    return or_null(line.str.strip_chars_end(_TRAILING + _WRAPPING).str.strip_chars_start(_WRAPPING))

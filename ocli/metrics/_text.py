@@ -1,10 +1,11 @@
-"""What metrics of text by a library have in common: its package is loaded when it is needed, and pairs are scored one by one."""
+"""What metrics in Python have in common: pairs are scored one by one, and a library is loaded when it is needed."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import polars as pl
 
@@ -19,11 +20,11 @@ def package(metric: str, module: str) -> ModuleType:
         raise RecipeError(f"metric {metric!r} needs {error.name or module}: pip install 'ocli[text]'") from None
 
 
-def score_pairs(answer: pl.Expr, target: pl.Expr, score: Callable[[str, str], float]) -> pl.Expr:
-    """Score each answer with its target by ``score(answer, target)``; a null answer scores 0."""
+def score_pairs(answer: pl.Expr, target: pl.Expr, score: Callable[[Any, Any], float]) -> pl.Expr:
+    """Score each answer with its target by ``score(answer, target)``, texts or lists; a null answer scores 0."""
 
-    def one(given: str | None, wanted: str | None) -> float:
-        return 0.0 if given is None or wanted is None else score(given, wanted)
+    def one(given: object, wanted: object) -> float:
+        return 0.0 if given is None or wanted is None else float(score(given, wanted))
 
     def batch(rows: pl.Series) -> pl.Series:
         pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)

@@ -6,6 +6,7 @@ import re
 
 import polars as pl
 
+from ocli.metrics._text import score_pairs
 from ocli.metrics.latex import need_math_verify, same_formula
 from ocli.metrics.match import exact_match
 from ocli.registry import metric
@@ -32,25 +33,15 @@ _SEPARATOR = r";|,|、|和|与|\band\b|\\text\{ ?and ?\}"
 def equal_formulas(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are the same text, formula, or formulas in the same order; ";" stands between a target's."""
     need_math_verify("equal_formulas")
-    both = pl.struct(answer.alias("given"), target.alias("wanted"))
-    same = both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
+    same = score_pairs(answer, target, _same)
     return pl.max_horizontal(exact_match(answer, target, ignore_punctuation=False), same)
 
 
-def _score_rows(rows: pl.Series) -> pl.Series:
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([_same(given, wanted) for given, wanted in pairs], dtype=pl.Float64)
-
-
-def _same(given: str | None, wanted: str | None) -> float:
-    if given is None or wanted is None:
-        return 0.0
+def _same(given: str, wanted: str) -> bool:
     given, wanted = _plain(given), _plain(wanted)
     parts = wanted.split(";")
     found = _split(given, len(parts))
-    if len(found) != len(parts):
-        return 0.0
-    return float(all(same_formula(one, other) for one, other in zip(found, parts, strict=True)))
+    return len(found) == len(parts) and all(map(same_formula, found, parts))
 
 
 def _plain(text: str) -> str:

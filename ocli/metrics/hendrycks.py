@@ -10,6 +10,7 @@ import re
 
 import polars as pl
 
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 _LEFT_OUT = ("\n", "\\!")
@@ -19,13 +20,7 @@ _UNITS_AND_SIZES = ("\\left", "\\right", "^{\\circ}", "^\\circ", "\\$")
 @metric
 def hendrycks(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are spelled alike: 1/2, 0.5 and ``\\frac12`` are, 3.0 and 3 are not (``is_equiv``)."""
-    both = pl.struct(answer.alias("given"), target.alias("wanted"))
-    return both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
-
-
-def _score_rows(rows: pl.Series) -> pl.Series:
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([float(given is not None and _same(given, wanted)) for given, wanted in pairs], dtype=pl.Float64)
+    return score_pairs(answer, target, _same)
 
 
 def _same(given: str, wanted: str) -> bool:

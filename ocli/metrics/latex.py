@@ -19,6 +19,7 @@ from functools import lru_cache
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 PATIENCE = 20.0
@@ -29,8 +30,7 @@ PATIENCE = 20.0
 def equal_latex(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are the same text or, to math-verify, the same formula, number, set, tuple or interval."""
     need_math_verify("equal_latex")
-    both = pl.struct(answer.alias("given"), target.alias("wanted"))
-    return both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
+    return score_pairs(answer, target, same_formula)
 
 
 def need_math_verify(name: str) -> None:
@@ -39,16 +39,9 @@ def need_math_verify(name: str) -> None:
         raise RecipeError(f"metric {name!r} needs math-verify: pip install 'ocli[math]'")
 
 
-def _score_rows(rows: pl.Series) -> pl.Series:
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([same_formula(given, wanted) for given, wanted in pairs], dtype=pl.Float64)
-
-
-def same_formula(given: str | None, wanted: str | None) -> float:
-    """Return 1.0 where both are the same text or, to math-verify, the same formula."""
-    if given is None or wanted is None:
-        return 0.0
-    return float(given.strip() == wanted.strip() or _child.same(given, wanted))
+def same_formula(given: str, wanted: str) -> bool:
+    """Say whether both are the same text or, to math-verify, the same formula."""
+    return given.strip() == wanted.strip() or _child.same(given, wanted)
 
 
 class _Child:

@@ -11,6 +11,7 @@ import re
 
 import polars as pl
 
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 # Minerva's, in its order.
@@ -34,14 +35,7 @@ _ANNOUNCED = (r"finalansweris(.*)", r"answer?is:?(.*)", r"oxed\{(.*?)\}", r"\$(.
 @metric
 def opencompass_math(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where the reply's box, else its first sentence with "answer is", else its first, is spelled as the target."""
-    both = pl.struct(answer.alias("given"), target.alias("wanted"))
-    return both.map_batches(_score_rows, return_dtype=pl.Float64, is_elementwise=True)
-
-
-def _score_rows(rows: pl.Series) -> pl.Series:
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    scores = [float(given is not None and same_spelling(find_answer(given), wanted)) for given, wanted in pairs]
-    return pl.Series(scores, dtype=pl.Float64)
+    return score_pairs(answer, target, lambda given, wanted: same_spelling(find_answer(given), wanted))
 
 
 def find_answer(reply: str) -> str:

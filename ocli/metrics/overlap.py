@@ -11,6 +11,7 @@ from collections import Counter
 
 import polars as pl
 
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 _PUNCTUATION = r"[\p{P}$+<=>^`|~]"
@@ -20,8 +21,7 @@ _CHARACTER = r"([\p{Han}\p{Hiragana}\p{Katakana}])"
 @metric
 def f1(answer: pl.Expr, target: pl.Expr, *, contiguous: bool = False) -> pl.Expr:
     """2PR / (P + R) of the tokens that answer and target share, 0 to 1; with ``contiguous``, of the longest run they share."""
-    both = pl.struct(_tokens(answer).alias("given"), _tokens(target).alias("wanted"))
-    return both.map_batches(lambda rows: _score_rows(rows, contiguous=contiguous), return_dtype=pl.Float64, is_elementwise=True)
+    return score_pairs(_tokens(answer), _tokens(target), lambda given, wanted: _f1(given, wanted, contiguous=contiguous))
 
 
 def _tokens(text: pl.Expr) -> pl.Expr:
@@ -31,15 +31,7 @@ def _tokens(text: pl.Expr) -> pl.Expr:
     return spaced.str.replace_all(" (?:a|an|the) ", " ").str.extract_all(r"\S+")
 
 
-def _score_rows(rows: pl.Series, *, contiguous: bool) -> pl.Series:
-    """Score each row's two lists of tokens; polars counts no multisets."""
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([_f1(given, wanted, contiguous=contiguous) for given, wanted in pairs], dtype=pl.Float64)
-
-
-def _f1(given: list[str] | None, wanted: list[str] | None, *, contiguous: bool) -> float:
-    if given is None or wanted is None:
-        return 0.0
+def _f1(given: list[str], wanted: list[str], *, contiguous: bool) -> float:
     if not given or not wanted:  # SQuAD 2.0: no answer is right where none is wanted
         return float(given == wanted)
     shared = _longest_run(given, wanted) if contiguous else (Counter(given) & Counter(wanted)).total()

@@ -12,6 +12,7 @@ import re
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.metrics._text import score_pairs
 from ocli.metrics.match import exact_match
 from ocli.registry import metric
 
@@ -28,20 +29,12 @@ def equal_values(answer: pl.Expr, target: pl.Expr, *, relative: float = 0) -> pl
     """
     if isinstance(relative, bool) or not isinstance(relative, int | float) or relative < 0:
         raise RecipeError(f"equal_values: relative is a number from 0 up (0.04: four per cent), got {relative!r}")
-    both = pl.struct(answer.alias("given"), target.alias("wanted"))
-    same = both.map_batches(lambda rows: _score_rows(rows, relative), return_dtype=pl.Float64, is_elementwise=True)
+    same = score_pairs(answer, target, lambda given, wanted: _same(given, wanted, relative))
     return pl.max_horizontal(exact_match(answer, target), same)
 
 
-def _score_rows(rows: pl.Series, relative: float) -> pl.Series:
-    pairs = zip(rows.struct.field("given").to_list(), rows.struct.field("wanted").to_list(), strict=True)
-    return pl.Series([_same(given, wanted, relative) for given, wanted in pairs], dtype=pl.Float64)
-
-
-def _same(given: str | None, wanted: str | None, relative: float) -> float:
-    """Return 1.0 where the answer is the number or the numbers that are wanted."""
-    if given is None or wanted is None:
-        return 0.0
+def _same(given: str, wanted: str, relative: float) -> bool:
+    """Say whether the answer is the number or the numbers that are wanted."""
     if re.fullmatch(_LIST, wanted.strip()):
         numbers = re.findall(_NUMBER, wanted)
         found = re.findall(_NUMBER, given)
@@ -49,9 +42,9 @@ def _same(given: str | None, wanted: str | None, relative: float) -> float:
         numbers = re.findall(rf"^\s*({_NUMBER})\s*$", wanted)
         found = re.findall(rf"^\s*({_NUMBER})\s*$", given)
     if not numbers or len(found) != len(numbers):
-        return 0.0
+        return False
     pairs = zip(sorted(found, key=_value), sorted(numbers, key=_value), strict=True)
-    return float(all(_near(one, other, relative) for one, other in pairs))
+    return all(_near(one, other, relative) for one, other in pairs)
 
 
 def _near(given: str, wanted: str, relative: float) -> bool:

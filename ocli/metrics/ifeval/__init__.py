@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import ValidationError, validate_call
 
 from ocli.errors import DataError, RecipeError, did_you_mean
+from ocli.metrics._text import score_pairs
 from ocli.metrics.ifeval import english
 from ocli.metrics.ifeval.checks import CHECKS
 from ocli.registry import metric
@@ -41,14 +42,7 @@ def ifeval(answer: pl.Expr, target: pl.Expr, *, level: str = "prompt", loose: bo
             f"metric 'ifeval' needs level {' or '.join(LEVELS)} and loose true or false, not {level!r} and {loose!r}"
         )
     english.need_packages()
-    both = pl.struct(answer.alias("reply"), target.alias("item"))
-    score = partial(_score_rows, level=level, loose=loose)
-    return both.map_batches(score, return_dtype=pl.Float64, is_elementwise=True)
-
-
-def _score_rows(rows: pl.Series, *, level: str, loose: bool) -> pl.Series:
-    pairs = zip(rows.struct.field("reply").to_list(), rows.struct.field("item").to_list(), strict=True)
-    return pl.Series([_score(reply or "", item, level=level, loose=loose) for reply, item in pairs], dtype=pl.Float64)
+    return score_pairs(answer.fill_null(""), target, partial(_score, level=level, loose=loose))
 
 
 def _score(reply: str, item: str, *, level: str, loose: bool) -> float:
