@@ -42,31 +42,13 @@ FAILED, SYNTAX, MEMORY = 1, 3, 4
 PROGRAM, TESTS = "program.py", "tests.py"
 HUNTS = ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys.settrace", "sys.setprofile")
 FORKS = (
-    "os.fork",
-    "os.forkpty",
-    "os.posix_spawn",
-    "os.exec",
-    "os.spawn",
-    "os.system",
-    "subprocess.Popen",
-    "os.kill",
-    "os.killpg",
-)
+    "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "os.system", "subprocess.Popen", "os.kill", "os.killpg",
+)  # fmt: skip
 FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
 COMPARED = ("collections", "decimal", "_pydecimal", "datetime", "_pydatetime", "enum", "fractions", "numbers", "pathlib", "uuid")
 COMPARING = (
-    "__eq__",
-    "__ne__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-    "__bool__",
-    "__sub__",
-    "__rsub__",
-    "__abs__",
-    "__float__",
-)
+    "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__bool__", "__sub__", "__rsub__", "__abs__", "__float__",
+)  # fmt: skip
 
 
 def steps() -> Iterator[partial[Any]]:
@@ -126,12 +108,14 @@ def _prepare(scope: dict[str, Any], solution: dict[str, Any], kept: Mapping[str,
     """Let the tests see what the program made, but for what would change the meaning of the tests' own words."""
     own = scope["__builtins__"]
     seen = {name: value for name, value in solution.items() if name in entry or not (name in own or name in kept)}
-    wrapped = {name: _judged(seen[name]) for name in entry if type(seen.get(name)) is FunctionType}
+    # Of several names that the tests call, a class is what they make arguments with.
+    judged = [name for name in entry if callable(seen.get(name)) and (len(entry) == 1 or not isinstance(seen[name], type))]
+    wrapped = {name: _judged(seen[name]) for name in judged}
     scope.update({**seen, **{name: module for name, module in kept.items() if name not in entry}, **wrapped}, __builtins__=own)
 
 
-def _judged(function: FunctionType) -> Callable[..., Any]:
-    """Return the function with its answers looked at: one that compares itself, and so may equal anything, is an error."""
+def _judged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with its answers looked at: one that compares itself, and so may equal anything, is an error."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         answer = function(*arguments, **named)
@@ -139,7 +123,6 @@ def _judged(function: FunctionType) -> Callable[..., Any]:
             raise TypeError("the answer brings a comparison of its own")
         return answer
 
-    call.__name__, call.__doc__ = function.__name__, function.__doc__
     return call
 
 
