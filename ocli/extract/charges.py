@@ -1,8 +1,8 @@
 """Read the charges that a reply names; of one that lists alternatives (走私、贩卖、运输、制造毒品) some are enough (贩卖毒品罪).
 
-LawBench asks for "[罪名]盗窃;诈骗<eoa>". The reply is cut in pieces at punctuation and at 罪. A piece is the charges it consists
-of, or else the shortest charge with alternatives of which it is a part that begins as one of them does; before 罪 its end may be
-either. Else it is what its own parts between 、 are, or has the charges that stand in it. The cases are in
+LawBench asks for "[罪名]盗窃;诈骗<eoa>". The reply is cut in pieces at punctuation, at 罪 and at 构成. A piece is the charges it
+consists of, or else the shortest charge with alternatives of which it is a part that begins as one of them does; before 罪 its
+end may be either. Else it is what its own parts between 、 are, or has the charges that stand in it. The cases are in
 ``tests/cases/extract/charges.json``.
 """
 
@@ -14,17 +14,21 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.extract._expr import each_reply
-from ocli.extract.labels import MARKED, affirmed, as_labels
+from ocli.extract.labels import affirmed, as_labels, marked
 from ocli.registry import extractor
 
 # 罪 ends a charge, but not in 犯罪所得 or 罪名.
-_PIECE_ENDS = re.compile(r"(罪)(?!所得|方法|分子|嫌|责|名|行|犯)|[;；，,。：:\s\[\]【】（）()<>“”\"]")
+_PIECE_ENDS = re.compile(r"(罪)(?!所得|方法|分子|嫌|责|名|行|犯)|[;；，,。：:\s\[\]【】（）()<>“”\"]|构成了?|触犯了?|涉嫌")
 _LINKS = "、和及与 "
 _SHORTEST = 4
 """Characters of a charge's part that are enough to know it by."""
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}。", "**{}**", "[罪名]{}<eoa>", "[罪名] {} <eoa>", "【罪名】{}", "[罪名]\n{}", "[罪名]**{}**<eoa>",
+    "[罪名]：{}罪[eoa]", "罪名：{}", "罪名:{}。", "被告人的行为构成{}罪。", "被告人触犯{}罪，应予处罚。",
+    "<think>先看案情，再作判断。</think>\n\n[罪名]{}<eoa>",
+)  # fmt: skip
 def charges(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = ()) -> pl.Expr:
     """Return the charges the reply names, in the order of the list, joined by ";"; null where it names none.
 
@@ -32,7 +36,7 @@ def charges(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = ()
     """
     reader = _Charges(as_labels("charges", labels or choices))
     reply = affirmed(text)
-    return pl.coalesce(each_reply(part, reader.read) for part in (reply.str.extract(MARKED), reply))
+    return pl.coalesce(each_reply(part, reader.read) for part in (marked(reply), reply))
 
 
 class _Charges:

@@ -1,8 +1,9 @@
 """Read which of a list of labels a reply names: the classes of a text, the events it tells of.
 
 LawBench asks for "[类别]不动产分割、有夫妻共同财产<eoa>". What stands behind the last such mark before ``<eoa>`` is the answer;
-without one, all that the reply names. A longer label hides the shorter one within it (合同诈骗 is no 诈骗), and what is denied
-(不构成盗窃) is not named. The cases are in ``tests/cases/extract/labels.json``.
+without one, what stands behind the only line's beginning "类别："; without that, all that the reply names. A longer label hides
+the shorter one within it (合同诈骗 is no 诈骗), and what is denied (不构成盗窃) is not named. The cases are in
+``tests/cases/extract/labels.json``.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from ocli.registry import extractor
 _SPELLINGS = {"／": "/", " / ": "/", "**": "", "__": "", "`": "", "\r": "", "\u200b": ""}
 _DENIED = r"(?:不构成|不成立|不属于|不涉及|没有触发|未触发|不是|并非|而非|而不是|排除)[^，。；,;\n<]*"
 _MARK = r"[\[【](?:正确)?(?:答案|类别|标签|争议焦点|罪名|事件)(?:类别)?[\]】]"
-MARKED = rf"(?s)^.*{_MARK}[ :：]*([^\n<\[【 ][^\n<\[【]*|\n.*)"
-"""Group 1 is what stands behind the last mark, up to the line's end; all lines below a mark that has nothing beside it."""
+_MARKED = rf"(?s)^.*{_MARK}[ :：]*([^\n<\[【 ][^\n<\[【]*|\n.*)"
+_LINE = r"(?m)^[ \d.、#>-]*(?:最终|正确)?(?:答案|类别|标签|争议焦点|罪名)(?:类别)?[:：] *([^\n]+|\n+[^\n]+)"
 _CUE = r"(?s)^.*(?:答案|类别|标签|焦点|归[为类]|属于|分类)[^。\n]{0,6}?(?:[是为:：于]|属于)([^\n。]*)"
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}。", "**{}**", "[类别]{}<eoa>", "[类别] {} <eoa>", "【类别】{}", "[类别]\n{}", "[争议焦点]**{}**<eoa>",
+    "[答案]：{}[eoa]", "类别：{}", "答案是{}。", "该句触发的事件为：{}。", "<think>先看案情，再作判断。</think>\n\n[类别]{}<eoa>",
+)  # fmt: skip
 def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (), single: bool = False) -> pl.Expr:
     """Return the labels the reply names, in the order of the list, joined by ";"; null where it names none.
 
@@ -35,8 +39,8 @@ def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (),
     offered = as_labels("labels", labels or choices)
     reply = affirmed(text)
     if not single:
-        return pl.coalesce(_named(reply.str.extract(MARKED), offered), _named(reply, offered))
-    parts = (reply.str.extract(MARKED), reply, reply.str.extract(_CUE))
+        return pl.coalesce(_named(marked(reply), offered), _named(reply, offered))
+    parts = (marked(reply), reply, reply.str.extract(_CUE))
     return pl.coalesce(_only(_named(part, offered)) for part in parts)
 
 
@@ -55,6 +59,15 @@ def affirmed(text: pl.Expr) -> pl.Expr:
     """Return the reply up to ``<eoa>``, without thoughts and without what it denies."""
     reply = strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "")
     return reply.str.replace_many(_SPELLINGS, leftmost=True).str.replace_all(_DENIED, "")
+
+
+def marked(reply: pl.Expr) -> pl.Expr:
+    """Return what stands behind the last mark, else behind the line's beginning that is one, if there is but one.
+
+    It ends with the line; behind a mark with nothing beside it, it is all lines below.
+    """
+    alone = reply.str.count_matches(_LINE) == 1
+    return pl.coalesce(reply.str.extract(_MARKED), pl.when(alone).then(reply.str.extract(_LINE)))
 
 
 def _named(text: pl.Expr, offered: Sequence[str]) -> pl.Expr:

@@ -48,14 +48,18 @@ _NOTHING = re.compile(
     r"\W*(?:(?:无|没有|暂无|N/?A|None)(?:\W|相关|提[及到]|给出|具体|明确|信息|$).*|未[提给说明指列知涉描].*|不(?:涉及|详|明|适用).*)",
     re.I,
 )
-_NO_ENTITY = re.compile(r"(?:没有|无|未|不)[^。\n]{0,80}(?:实体|信息)|^\W*无\W*$")
+_NO_ENTITY = re.compile(r"(?:没有|无|未|不)[^。\n]{0,80}(?:实体|信息)|(?:^|[\n:：])[\W\d]*无\W*$")
 _BELOW = re.compile(r"\s*(?:\n\s*[-•*·]\s+[^\n]*)+")
 _AROUND_WORDS = re.compile(
     r"(?s)^.*(?:触发词|触发了?事件的词(?:语|汇)?|答案)(?:分别)?(?:包括|有|[是为:：])+|\n\s*(?:解析|解释|说明|理由|分析|原因|其中|注).*$"
 )
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}。", "[法条]刑法第{}条<eoa>", "[法条] {} <eoa>", "[法条]第{}条", "【法条】刑法第{}条。", "[法条]\n刑法第{}条",
+    "**[法条]** 刑法第{}条<eoa>", "刑法第{}条", "《中华人民共和国刑法》第{}条。", "本案适用刑法第{}条的规定。",
+    "<think>先看案情，再作判断。</think>\n\n[法条]刑法第{}条<eoa>",
+)  # fmt: skip
 def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the articles of the Criminal Law that the reply names, as numbers from low to high ("234;275"); null for none.
 
@@ -64,19 +68,30 @@ def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return _read(text, _articles)
 
 
-@extractor
+@extractor.reads(
+    "{}个月", "{}月", "**{}个月**", "[刑期]{}月<eoa>", "[刑期]{}个月<eoa>", "[刑期] {} <eoa>", "【刑期】{}个月", "[刑期]\n{}个月",
+    "**[刑期]** {}个月<eoa>", "刑期：{}个月。", "判处有期徒刑{}个月。", "判处有期徒刑{}个月，并处罚金人民币2000元。",
+    "<think>先看案情，再作判断。</think>\n\n[刑期]{}月<eoa>",
+)  # fmt: skip
 def prison_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the term in months (有期徒刑一年六个月 is 18); "0" for no punishment, "无期" for life and death; else null."""
     return _read(text, _months)
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}元", "{}元。", "**{}元**", "[金额]{}元<eoa>", "[金额] {} <eoa>", "【金额】人民币{}元", "[金额]\n{}元",
+    "**[金额]** {}元<eoa>", "犯罪总金额为{}元。", "合计人民币{}元。", "上文涉及到的犯罪金额:{}元。",
+    "<think>先看案情，再作判断。</think>\n\n[金额]{}元<eoa>",
+)  # fmt: skip
 def yuan(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the sum of money in yuan (0.85万元 is 8500): the one marked or called the total, else the last one; else null."""
     return _read(text, _yuan)
 
 
-@extractor
+@extractor.reads(
+    "{}", " {} ", "\n{}\n", "{}<eoa>", "**{}**", "{}；", "- {}", "1. {}", "实体信息如下：\n{}",
+    "句中的实体信息如下：\n\n{}\n", "<think>先看案情，再作判断。</think>\n\n{}",
+)  # fmt: skip
 def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> pl.Expr:
     """Return a JSON object of the entity types that the reply lists ("受害人：张某"), "{}" where it says that there are none.
 
@@ -85,7 +100,11 @@ def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> 
     return _read(text, lambda reply: _entities(reply, types))
 
 
-@extractor
+@extractor.reads(
+    "{}", "{}。", "**{}**", "“{}”", "{}<eoa>", "1. {}", "触发词：{}", "触发词是：{}。", "**触发词：** {}",
+    "触发事件的词是“{}”。", "触发事件的词语包括：{}", "答案：{}", "{}\n\n解析：这些词表示事件。",
+    "<think>先看案情，再作判断。</think>\n\n{}",
+)  # fmt: skip
 def trigger_words(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the words that the reply lists, joined by ";"; null for none. Any of ;；、,， and a line's end parts them."""
     return _read(text, _triggers)
