@@ -54,7 +54,9 @@ def test_silence_needs_no_consent_and_a_program_does() -> None:
         scored(["x = 1"], [{"tests": "pass"}])
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": True}, {"timeout": "3"}, {"memory": 1}, {"memory": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{"timeout": 0}, {"timeout": True}, {"timeout": "3"}, {"memory": 1}, {"memory": 0.5}, {"types": 1}]
+)
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="metric 'passes' needs"):
         scored([None], [CASES[0]["target"]], **options)
@@ -64,6 +66,23 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 def test_targets_that_are_no_tests(target: str) -> None:
     with pytest.raises(DataError, match="metric 'passes'"), sandbox.allowed("auto"):
         metric.get("passes", {})(pl.Series(["x"]), pl.Series([target]))
+
+
+TYPED = [
+    ("2", "2", True), ("2.0", "2", False), ("True", "1", False), ("[1, 2]", "(1, 2)", False),
+    ("[1, (2, 3)]", "[1, (2, 3)]", True),
+    ("[1, [2.0]]", "[1, [2]]", False), ("{1: 'a', 2: 'b'}", "{2: 'b', 1: 'a'}", True), ("{1: 1.0}", "{1: 1}", False),
+    ("{1, 2}", "{2, 1}", True), ("{1.0, 2}", "{1, 2}", False), ("'a'", "'a'", True), ("None", "None", True), ("[]", "[1]", False),
+]  # fmt: skip
+
+
+def test_types_are_compared_where_opencompass_compares_them() -> None:
+    answers: list[str | None] = [f"def f():\n    return {value}" for value, _, _ in TYPED]
+    with sandbox.allowed("auto"):
+        told = scored(
+            answers, [{"tests": f"assert f() == {wanted}\nassert not f() != f()"} for _, wanted, _ in TYPED], types=True
+        )
+    assert [score == 1 for score in told["score"]] == [right for _, _, right in TYPED]
 
 
 # The twins, against OpenCompass' own output.

@@ -21,6 +21,7 @@ import polars as pl
 from ocli import sandbox
 from ocli.errors import DataError, RecipeError
 from ocli.metrics._evalplus import tests_of
+from ocli.metrics._typed import typed
 from ocli.registry import metric
 from ocli.sandbox import Job, Verdict
 
@@ -30,8 +31,12 @@ _USED_BY_TESTS = {"math", "cmath", "random", "copy", "re", "collections", "itert
 
 
 @metric.tells("verdict", "stderr")
-def passes(answers: pl.Series, targets: pl.Series, *, timeout: float = 10, memory: int = 2048) -> pl.DataFrame:
+def passes(
+    answers: pl.Series, targets: pl.Series, *, timeout: float = 10, memory: int = 2048, types: bool = False
+) -> pl.DataFrame:
     """1 where the program and then its tests run to their end, within ``timeout`` seconds and ``memory`` MiB of address space.
+
+    With ``types``, ``assert a == b`` compares types too, as OpenCompass runs MBPP's tests: 2 is not 2.0.
 
     ``verdict``: passed, failed, timeout, syntax error, memory, or no code. ``stderr``: the end of what the program wrote.
     """
@@ -39,8 +44,10 @@ def passes(answers: pl.Series, targets: pl.Series, *, timeout: float = 10, memor
         raise RecipeError(f"metric 'passes' needs a timeout in seconds above 0, not {timeout!r}")
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 64:
         raise RecipeError(f"metric 'passes' needs memory in MiB, 64 or more, not {memory!r}")
+    if not isinstance(types, bool):
+        raise RecipeError(f"metric 'passes' needs types to be true or false, not {types!r}")
     pairs = list(zip(answers.to_list(), targets.to_list(), strict=True))
-    jobs = [None if answer is None else _job(answer, target, float(timeout), memory) for answer, target in pairs]
+    jobs = [None if answer is None else _job(answer, target, float(timeout), memory, types) for answer, target in pairs]
     verdicts = iter(sandbox.run([job for job in jobs if job]))
     told = [next(verdicts) if job else Verdict("no code") for job in jobs]
     return pl.DataFrame(
@@ -53,7 +60,7 @@ def passes(answers: pl.Series, targets: pl.Series, *, timeout: float = 10, memor
     )
 
 
-def _job(answer: str, target: str, timeout: float, memory: int) -> Job:
+def _job(answer: str, target: str, timeout: float, memory: int, types: bool) -> Job:
     try:
         item = json.loads(target)
         tests, prompt, entry = (
@@ -67,7 +74,14 @@ def _job(answer: str, target: str, timeout: float, memory: int) -> Job:
     entries = (entry,) if entry else called
     future = "".join(f"{line}\n" for line in _FUTURE.findall(answer))  # it must come first, before the prompt too
     program = future + prompt + ("\n" if prompt and not prompt.endswith("\n") else "") + _FUTURE.sub("", answer)
-    return Job(program, tests, entries, tuple(name for name in modules if name not in entries), timeout, memory)
+    return Job(
+        program,
+        typed(tests) if types else tests,
+        entries,
+        tuple(name for name in modules if name not in entries),
+        timeout,
+        memory,
+    )
 
 
 @lru_cache(maxsize=4096)
