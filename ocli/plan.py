@@ -111,7 +111,7 @@ class _Rendering:
         prompt, spec = self.plan.prompt, self.plan.spec
         if self.chat:
             return prompt.messages(values, shots, self.system, spec.fewshot.as_ == "text")
-        return prompt.text(values, shots, self.system, spec.join)
+        return prompt.text(values, shots, self.system, spec.join) + (spec.join.reply if spec.mode == "generate" else "")
 
     def _choices(self, item: Item, shots: list[Shot]) -> tuple[Choice, ...]:
         """Render the prompt once for each choice, which it calls ``target``. A text for perplexity stands alone."""
@@ -181,7 +181,8 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
         chosen = examples(name, spec, subset, shown, asked[subset], recipe.seed)
         shots[subset] = [prompt.shot(reader.example(subset, index, row)) for index, row in chosen]
     sampling = recipe.sampling.over(spec.sampling).model_dump(exclude_none=True) if spec.mode == "generate" else {}
-    protocol = [sampling, spec.fewshot.as_, spec.mode, spec.join.model_dump(), spec.window, spec.on_overflow]
+    join = spec.join.model_dump(exclude=None if spec.join.reply else {"reply"})
+    protocol = [sampling, spec.fewshot.as_, spec.mode, join, spec.window, spec.on_overflow]
     digest = _digest(prompt, spec, items, shots, protocol)
     picked = limited(items, recipe.limit, f"{recipe.seed}/{name}")
     return TaskPlan(name, spec, prompt, picked, shots, len(items), rows.origin, digest)

@@ -219,6 +219,8 @@ class Join(Strict):
     examples: str = "\n"
     question: str | None = None
     """Between the last example and the question; left out: as between examples."""
+    reply: str = ""
+    """After the question, where a reply is generated: what the model is to go on from, such as "Answer:"."""
 
 
 class TaskSpec(Strict):
