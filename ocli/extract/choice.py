@@ -19,6 +19,7 @@ from string import ascii_letters
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.extract.option_text import option_of_text
 from ocli.extract.thoughts import strip_thoughts
 from ocli.registry import extractor
 
@@ -174,8 +175,11 @@ Step = Callable[[pl.Expr, str], pl.Expr]
     "<think>Is the answer B? 答案是 A？</think>\n\n答案：（{}）",
     "Let us compare the options one by one.\n\n**Answer: {}**\n\nThe others do not fit the question.",
 )  # fmt: skip
-def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
-    """Return the letter the reply settles on, in upper case."""
+def choice(text: pl.Expr, choices: Sequence[str], *, texts: Sequence[str] = ()) -> pl.Expr:
+    """Return the letter the reply settles on, in upper case.
+
+    ``texts`` are what the letters stand for, where every question shows the same ("Yes", "No"): one of them counts as its letter.
+    """
     letters = _letters(choices)
     # A struct carries the intermediate columns: polars would work each one out again at every mention.
     state = pl.struct(text.alias("reply"), text.str.extract(_build(_BARE, letters)).alias("found"))
@@ -190,7 +194,12 @@ def choice(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
         (_only_if_brief, "<S>"),
     ]
     state = _settle(state, letters, (_strip, _normal, _clean), rules)
-    return state.struct.field("found").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+    letter = state.struct.field("found").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+    if not texts:
+        return letter
+    state = pl.struct(text.alias("reply"), letter.alias("found"))
+    found = pl.coalesce(pl.field("found"), option_of_text(_open_replies(), letters, texts))
+    return state.struct.with_fields(found.alias("found")).struct.field("found")
 
 
 def _settle(state: pl.Expr, letters: str, steps: Sequence[Step], rules: Sequence[tuple[Rule, str]]) -> pl.Expr:

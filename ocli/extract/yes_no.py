@@ -25,7 +25,7 @@ _SPELLINGS = {
 }
 # "⊕" and "⊖" stand for a verdict that needs no phrase around it.
 _QUESTIONS = (
-    r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b"
+    r"\b(?:yes|true|correct|right)(?: ?/ ?| or )(?:no|not|false|incorrect|wrong)\b|\byes and no\b"
     r"|\bwhether (?:[a-z]+ ){1,6}?(?:is|are|was|were) (?:true|correct|right|false|valid)\b"
     r"|\bno (?:one|idea|doubt|matter|longer|more|such)\b"
     r"|正确(?:性|率|地|选项|的(?:方法|方式|做法|选项|顺序))|错误(?:率|在于)|是?(?:正确|对|真)的?[吗么]"
