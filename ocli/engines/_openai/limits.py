@@ -14,7 +14,7 @@ SLOWER = 2.0
 CUT, GROW = 1 / 3, 1 / 8
 """The shares of refusals above which less is asked, and below which more. Some servers refuse at random, and asking them less
 would not lessen that."""
-FARTHEST, NEAREST, CLOSER = 60.0, 0.001, 0.9
+FARTHEST, NEAREST, CLOSER = 0.5, 0.001, 0.9
 """The greatest distance between requests and the smallest one (seconds), and what is left of it after a good round."""
 STEP = 16
 """After the first setback a clean round adds a sixteenth, at least one."""
