@@ -55,6 +55,8 @@ def gaokao(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 def _several(reply: str) -> str | None:
     """Read the marked answers, one a mark; else the letters behind the one mark or all of them, listed or numbered."""
     plain = unicodedata.normalize("NFKC", reply).translate(_MARKUP)
+    if reasoned := _numbered_with_reasons(plain):
+        return _in_order(reasoned)
     marks = next(filter(None, (list(mark.finditer(plain)) for mark in _MARKS)), [])
     if len(marks) > 1:
         ends = [mark.start() for mark in marks[1:]] + [len(plain)]
@@ -73,6 +75,21 @@ def _several(reply: str) -> str | None:
         return _in_order(numbered)
     first = _FIRST.match(rest) if marks else None
     return first["letter"] if first else None
+
+
+def _numbered_with_reasons(plain: str) -> list[tuple[str | None, str]]:
+    """Return the numbered letters of "(1) A. 略。故选A。 (2) D": each 故选 repeats the letter before it."""
+    *surer, weakest = _MARKS  # what a surer one marks, is the answer
+    marks = list(weakest.finditer(plain))
+    numbered = list(_NUMBERED.finditer(plain))
+    if not marks or any(mark.search(plain) for mark in surer) or len({each["number"] for each in numbered}) <= len(marks):
+        return []
+    for mark in marks:
+        before = [each["letter"] for each in numbered if each.end() <= mark.start()]
+        again = _FIRST.match(plain[mark.end() :])
+        if not before or not again or again["letter"] != before[-1]:
+            return []
+    return [(each["number"], each["letter"]) for each in numbered]
 
 
 def _in_order(answers: list[tuple[str | None, str]]) -> str:

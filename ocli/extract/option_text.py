@@ -18,7 +18,7 @@ from ocli.extract.yes_no import yes_no
 
 _YES = ("yes", "true", "是", "对")
 _NO = ("no", "false", "否", "错")
-_ARTICLE = r"(?-u:\b)A [a-z]"
+_ARTICLE = r"(?-u:\b)A [a-z]"  # "No. A dog is no cat." names no letter
 _AROUND = r"(?:\\boxed|\\text|[^\p{L}\p{N}\n])*"
 _LEAD_IN = (
     r"(?:(?:[a-z]+, )?(?:the )?(?:[a-z]+ )?(?:answer|relation(?:ship)?|option)(?: is)?"
