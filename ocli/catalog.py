@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ocli import documents
 from ocli.documents import SUFFIXES, Document, merge, merge_documents
 from ocli.errors import NotFoundError, RecipeError, did_you_mean
-from ocli.recipe import ENGINES, ModelSpec, Recipe, RecipeSpec, References, Settings, SuiteSpec
+from ocli.recipe import ENGINES, RATES, ModelSpec, Recipe, RecipeSpec, References, Settings, SuiteSpec
 from ocli.rows import is_data_file, read_rows
 from ocli.schema import validate
 from ocli.task import TaskSpec
@@ -206,7 +206,7 @@ def _on_engine(engine: str, rest: str) -> Document:
     if document.data.get("engine") == engine:
         return document
     # Engine arguments have each engine's own names: those of the model's usual engine mean nothing to another one.
-    base = {key: value for key, value in document.data.items() if key not in ("args", "concurrency")}
+    base = {key: value for key, value in document.data.items() if key not in ("args", "concurrency", *RATES)}
     patch = {"engine": engine, **document.data.get("engines", {}).get(engine, {})}
     return Document(document.path, merge(base, patch), document.where)
 

@@ -16,6 +16,10 @@ ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines")
 """An engine is a file; its name is the file's."""
 
 
+RATES = ("rpm", "tpm", "qps")
+"""How fast a server may be asked."""
+
+
 class Price(Strict):
     """What a server takes for a million tokens; ``cached`` left out: as ``input``."""
 
@@ -68,6 +72,13 @@ class ModelSpec(Strict):
         if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
             raise ValueError("is the *name* of an environment variable, never the key itself: export the key and write its name")
         return value
+
+    @model_validator(mode="after")
+    def _only_servers_are_rated(self) -> ModelSpec:
+        for name in RATES:
+            if self.engine != "openai" and getattr(self, name) is not None:
+                raise ValueError(f"{name!r} is for engine openai: {self.engine} asks no server")
+        return self
 
     @model_validator(mode="after")
     def _has_a_path(self) -> ModelSpec:

@@ -95,6 +95,7 @@ def test_budget_is_shared_by_all_models(ocli: Ocli, questions: Path) -> None:
         (["budget.tokens=0"], "budget.tokens"),
         (["budget.coins=3"], "did you mean 'cost'"),
         (["model.price={input: 1}"], "output"),
+        (["model.rpm=5"], "'rpm' is for engine openai"),
     ],
 )
 def test_wrong_budgets_are_one_line(ocli: Ocli, questions: Path, sets: list[str], said: str) -> None:

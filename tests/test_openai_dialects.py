@@ -177,6 +177,25 @@ def test_concurrency_grows_while_latency_holds_and_is_halved_when_all_are_refuse
     assert found.size > 68
 
 
+def test_refusals_that_asking_less_does_not_lessen_are_borne() -> None:
+    found = Concurrency(256, 16)
+    now, seconds = 0.0, []
+    for _ in range(40):  # a server that refuses two of five whatever is asked of it
+        began = now
+        for number in range(max(found.size, 16)):
+            now += max(found.distance, 0.001)
+            found.entered(found.size, now)
+            (found.refused if number % 5 < 2 else lambda at: found.replied(0.02, at))(now)
+        seconds.append(now - began)
+    assert (found.size, found.distance) == (16, 0.0)
+    assert sum(seconds) < 5
+    for _ in range(4):  # and one that refuses all is asked less all the same
+        for _ in range(max(found.size, 16)):
+            now += 0.001
+            found.refused(now)
+    assert found.size < 16
+
+
 def test_concurrency_that_is_not_used_is_not_raised() -> None:
     found = Concurrency(256, 16)
     for number in range(100):

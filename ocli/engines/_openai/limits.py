@@ -16,6 +16,8 @@ CUT, GROW = 1 / 3, 1 / 8
 would not lessen that."""
 FARTHEST, NEAREST, CLOSER = 0.5, 0.001, 0.9
 """The greatest distance between requests and the smallest one (seconds), and what is left of it after a good round."""
+SLOWED, AS_MANY, HOPELESS = 4.0, 0.8, 0.9
+"""Refusals are random that are still this share of what they were when so many times less is asked; all of them never are."""
 STEP = 16
 """After the first setback a clean round adds a sixteenth, at least one."""
 SLACK = 0.02
@@ -44,6 +46,10 @@ class Concurrency:
         self._refused = 0
         self._full = False
         self._medians: deque[float] = deque(maxlen=ROUNDS_KEPT)
+        self._borne = CUT
+        """The share of refusals that is borne."""
+        self._before: tuple[int, float, float] | None = None
+        """Size, distance and share of refusals when a row of cuts began."""
 
     def entered(self, inside: int, now: float) -> None:
         """Note how many are on their way: where there are never as many as may be, nothing is learned of more."""
@@ -69,15 +75,31 @@ class Concurrency:
             self._medians.append(median(self._seconds))
         holds = bool(self._seconds) and self._medians[-1] <= SLOWER * min(self._medians)
         self._doubling = self._doubling and not share and holds
-        if share > CUT:
-            self.size = max(1, int(self.size * (1 - share / 2)))
-            self.distance = min(FARTHEST, (now - (self._began or now)) / max(1, len(self._seconds)))
-        elif self.distance:
-            self.distance = self.distance * CLOSER if self.distance > NEAREST else 0.0
-        elif share <= GROW and self._full and holds:
-            self.size = min(self.most, self.size + (self.size if self._doubling else max(1, self.size // STEP)))
+        if share > self._borne:
+            self._less(share, (now - (self._began or now)) / max(1, len(self._seconds)))
+        else:
+            self._more(fine=share <= GROW and holds)
         self._seconds.clear()
         self._refused, self._full, self._began = 0, False, now
+
+    def _more(self, fine: bool) -> None:
+        """Ask at shorter distances, and once there are none, more at once where all is fine."""
+        self._before = None
+        if self.distance:
+            self.distance = self.distance * CLOSER if self.distance > NEAREST else 0.0
+        elif fine and self._full:
+            self.size = min(self.most, self.size + (self.size if self._doubling else max(1, self.size // STEP)))
+
+    def _less(self, share: float, distance: float) -> None:
+        """Ask less; but as before where that has changed nothing: then refusals do not come from how much is asked."""
+        self._before = self._before or (self.size, distance, share)
+        size, first, then = self._before
+        if distance >= SLOWED * first and AS_MANY * then <= share < HOPELESS:
+            self.size, self.distance, self._before = size, 0.0, None
+            self._borne = min(HOPELESS, share / AS_MANY)
+        else:
+            self.size = max(1, int(self.size * (1 - share / 2)))
+            self.distance = min(FARTHEST, distance)
 
 
 class Rate:
