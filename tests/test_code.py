@@ -135,18 +135,17 @@ def test_humaneval_asks_as_opencompass_does(name: str, config: str, golden: Path
 
 
 MBPP = {
-    "mbpp": ("mbpp/mbpp_gen.py", "split == 'prompt' or task_id > 10", "\n[BEGIN]\n"),
+    "mbpp": ("mbpp/mbpp_gen.py", "split == 'prompt' or task_id > 10"),
     "mbpp_sanitized": (
         "mbpp/sanitized_mbpp_mdblock_gen_a447ff.py",
         "(row.text is defined) if split == 'prompt' else (row.prompt is defined and task_id > 7)",
-        "",
     ),
 }
 
 
 @pytest.mark.parametrize("name", MBPP)
 def test_mbpp_asks_as_opencompass_does(name: str, golden: Path, shared_data: Path, write: Write) -> None:
-    config, where, begun = MBPP[name]
+    config, where = MBPP[name]
     source = golden / "opencompass" / "data" / "mbpp"
     real = (shared_data / "mbpp" / "mbpp.jsonl").read_text(encoding="utf-8").splitlines()
     told = [line for line in (source / "mbpp.jsonl").read_text(encoding="utf-8").splitlines() if json.loads(line)["task_id"] > 10]
@@ -156,7 +155,7 @@ def test_mbpp_asks_as_opencompass_does(name: str, golden: Path, shared_data: Pat
     hashes = {key: value["sha256"] for key, value in rendered(golden, "prompts_sha.jsonl", config).items()}
     roles = {"user": "HUMAN", "assistant": "BOT"}
     turns = [{"role": roles[turn["role"]], "prompt": turn["content"]} for turn in first(plan, chat=True).messages or ()]
-    for key, text in {"base_nometa": f"{first(plan, chat=False).prompt}{begun}", "api_meta": turns}.items():
+    for key, text in {"base_nometa": first(plan, chat=False).prompt, "api_meta": turns}.items():
         assert hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).hexdigest() == hashes[key]
 
 

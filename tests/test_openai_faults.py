@@ -100,6 +100,15 @@ def test_rate_limited_server_is_asked_little_more_than_it_lets_through(questions
     assert server.early == 0
 
 
+def test_no_server_of_several_is_asked_again_before_it_wants_to_be(questions: Any) -> None:
+    questions(400)
+    with failing(Faulty({"429": 0.4})) as one, failing(Faulty({"429": 0.4}, seed=1)) as two:
+        done = infer([one.url, two.url])
+    assert done.returncode == 0, done.stderr
+    assert_all_answered_once(400)
+    assert (one.early, two.early) == (0, 0)
+
+
 def test_concurrency_follows_what_the_server_takes(questions: Any) -> None:
     questions(1500)
     with failing(Faulty(most=8, delay=0.02)) as server:

@@ -53,11 +53,13 @@ class Exchange:
         """
         patience = Patience(self.max_retries, self.deadline)
         loop = asyncio.get_running_loop()
+        later: dict[Endpoint, float] = {}  # when each server wants to see this request again
         while True:
             server = await self.endpoints.place(first=patience.attempts > 0)
             wait, hold = 0.0, 0.0
             body = write()
             try:
+                await self._away(later.get(server, 0.0), patience.reason)
                 await self._ready(server, body)
                 began = self._moved = patience.begin(loop.time())
                 try:
@@ -75,9 +77,9 @@ class Exchange:
                     loop.call_later(hold, self.endpoints.leave, server)
                 else:
                     self.endpoints.leave(server)
-            if wait and not self.endpoints.another(server):
-                with self._waiting(wait, patience.reason):
-                    await asyncio.sleep(wait)
+            later[server] = loop.time() + wait
+            if not self.endpoints.another(server):
+                await self._away(later[server], patience.reason)
 
     async def listing(self, server: Endpoint) -> Any:
         """Return what a server says of the models it serves; raise EngineError when it does not."""
@@ -114,6 +116,12 @@ class Exchange:
     def place(self) -> str:
         """Return where the model is asked, for messages."""
         return f"{', '.join(server.url for server in self.endpoints.servers)} (model {self.model})"
+
+    async def _away(self, until: float, reason: str) -> None:
+        """Wait until a moment, if it is still to come."""
+        if (wait := until - asyncio.get_running_loop().time()) > 0:
+            with self._waiting(wait, reason):
+                await asyncio.sleep(wait)
 
     async def _ready(self, server: Endpoint, body: Body) -> None:
         """Wait until the server may be asked."""
