@@ -1,0 +1,38 @@
+"""What commands print: notes on stderr, tables on stdout, fitted to a terminal and whole in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocli.stages.report import Summary
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def show_summary(summary: Summary) -> None:
+    from rich.console import Console
+
+    from ocli.stages import tables
+
+    if sys.stdout.isatty():
+        console = Console(highlight=False)
+        console.print(tables.to_rich(summary, console.width))
+        print()
+        for note in tables.notes(summary):
+            print(note)
+    else:
+        sys.stdout.write(tables.to_text(summary))
+    sys.stdout.flush()
+
+
+def fit(line: str) -> str:
+    """Cut a line at the terminal's width; a pipe gets it whole."""
+    if not sys.stdout.isatty():
+        return line.rstrip()
+    width = os.get_terminal_size(sys.stdout.fileno()).columns
+    return line.rstrip() if len(line) <= width else line[: width - 1] + "…"
