@@ -6,6 +6,7 @@ import re
 import sys
 
 from ocli.cli.app import USER_ERROR, app
+from ocli.cli.printing import say
 from ocli.errors import OcliError
 
 # Importing them registers their commands, in the order in which --help shows them.
@@ -35,5 +36,5 @@ def main() -> None:
     except OcliError as error:
         if "--debug" in arguments:
             raise
-        print(f"ocli: {error}", file=sys.stderr)
+        say(f"ocli: {error}")
         sys.exit(USER_ERROR)

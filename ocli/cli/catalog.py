@@ -9,7 +9,7 @@ import typer
 
 from ocli.cli.app import INCOMPLETE, OK, app
 from ocli.cli.options import AllowCode, DataDir, Debug, Models, Offline, Sets, Tasks, overrides
-from ocli.cli.printing import fit, say
+from ocli.cli.printing import fit, out, say
 from ocli.errors import OcliError
 
 
@@ -32,9 +32,9 @@ def list_(
     if not found:
         raise OcliError(f"nothing is called {' '.join(words or [])!r}; 'ocli list' shows everything")
     for number, (heading, rows) in enumerate(sections(found)):
-        print("\n" * (number > 0) + heading)
+        out("\n" * (number > 0) + heading)
         for line in aligned(rows, right=NUMBERS):
-            print(fit(f"  {line}"))
+            out(fit(f"  {line}"))
 
 
 @app.command()
@@ -50,7 +50,7 @@ def show(
     from ocli.stages.show import show_name
 
     for line in show_name(name, row, model[0] if model else None, data_dir, offline):
-        print(line)
+        out(line)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def check(
     with allowed("auto" if allow_code_exec else None, say):
         for name, load in loads.items():
             for verdict in check_tasks(name, load):
-                print(f"{verdict.word:<8} {verdict.task}: {verdict.text}", flush=True)
+                out(f"{verdict.word:<8} {verdict.task}: {verdict.text}")
                 # Nobody has all the data: what is not there is wrong only where it was asked for.
                 bad += verdict.word == "wrong" or (named and verdict.word == "no data")
     raise typer.Exit(INCOMPLETE if bad else OK)
@@ -101,6 +101,6 @@ def ping(
     name, spec = load_model(model, overrides(set_).get("model"))
     good = True
     for line, fine in ping_model(name, spec):
-        print(fit(line), flush=True)
+        out(fit(line))
         good &= fine
     raise typer.Exit(OK if good else INCOMPLETE)

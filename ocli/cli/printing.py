@@ -6,12 +6,20 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ocli.terminal import printable
+
 if TYPE_CHECKING:
     from ocli.stages.report import Summary
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Print a note on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def out(line: str) -> None:
+    """Print a line of what was asked for on stdout."""
+    print(printable(line), flush=True)
 
 
 def show_summary(summary: Summary) -> None:
@@ -24,7 +32,7 @@ def show_summary(summary: Summary) -> None:
         console.print(tables.to_rich(summary, console.width))
         print()
         for note in tables.notes(summary):
-            print(note)
+            out(note)
     else:
         sys.stdout.write(tables.to_text(summary))
     sys.stdout.flush()

@@ -26,7 +26,7 @@ from ocli.cli.options import (
     WorkDir,
     overrides,
 )
-from ocli.cli.printing import say, show_summary
+from ocli.cli.printing import out, say, show_summary
 from ocli.errors import OcliError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _estimate(recipe: Recipe) -> None:
     from ocli.stages.dry_run import dry_run
 
     for line in dry_run(recipe):
-        print(line)
+        out(line)
     raise typer.Exit(OK)
 
 

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ocli.cost import Spent, money
+from ocli.terminal import printable
 from ocli.types import Reply
 
 PLAIN_SECONDS = 5.0
@@ -29,7 +30,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        print(text, file=self.stream, flush=True)
+        print(printable(text), file=self.stream, flush=True)
 
 
 class Progress:

@@ -1,0 +1,13 @@
+"""Text from models, servers and files, made fit for a terminal: what would move the cursor or reorder a line is shown as an escape."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls but tab and newline, and the bidirectional overrides, with which a reply can pretend to be another one.
+_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""Return the text with each control character written out: ``\x1b``, ``\u202e``."""
+    return _ACTIVE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
