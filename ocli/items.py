@@ -5,6 +5,7 @@ Everything here is decided by the recipe, the data and the seed alone: not by en
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Callable
@@ -20,6 +21,10 @@ _NO_LABELS = (
     "a split whose labels are not public cannot be scored: choose another one (--set task.data.splits.test=...), or say "
     "'labels: false' to have the answers written to a file"
 )
+
+
+NAME = 40
+"""Characters up to which what a cluster shares is its name."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Item:
     """All answers that are right, where a reply is generated; the target is the first of them. None: nobody has said."""
     weights: tuple[float | None, ...] = ()
     """What the item counts for under each of the task's rules; None: as much as any other."""
+    cluster: str | None = None
+    """What it shares with the items that it is not independent of."""
 
 
 class RowReader:
@@ -51,6 +58,7 @@ class RowReader:
         self._fields = [(name, compile_field(f"{task}: data.fields.{name}", text)) for name, text in spec.data.fields.items()]
         self._choices = compile_field(f"{task}: choices", spec.choices) if spec.choices else None
         self._where = compile_field(f"{task}: data.where", spec.data.where) if spec.data.where else None
+        self._cluster = compile_field(f"{task}: cluster", spec.cluster) if spec.cluster else None
         self._baseline = compile_field(f"{task}: baseline", spec.baseline) if spec.baseline is not None else None
 
     def questions(self, subset: str | None, rows: list[Row], split: str = "") -> list[tuple[int, Row]]:
@@ -111,7 +119,8 @@ class RowReader:
         values = self.values(subset, index, row, labelled)
         groups = tuple(group for name in self.spec.groups for group in _groups(where, name, values))
         choices = self._offered(where, values)
-        item = Item(item_id(subset, index), subset, values, "", choices, groups, weights=self._weights(where, values))
+        weights, cluster = self._weights(where, values), self._shared(where, values)
+        item = Item(item_id(subset, index), subset, values, "", choices, groups, weights=weights, cluster=cluster)
         if self.spec.mode == "perplexity" or not labelled:
             return item
         if self.spec.mode == "generate":
@@ -127,6 +136,16 @@ class RowReader:
         values["target"] = choices[right]
         baseline = _text(f"{where}: baseline", self._evaluate(where, self._baseline, values)) if self._baseline else None
         return replace(item, target=choices[right], right=right, baseline=baseline)
+
+    def _shared(self, where: str, values: Row) -> str | None:
+        """Return the cluster's name: what the expression gives, or a digest where that is a whole passage."""
+        if self._cluster is None:
+            return None
+        value = self._evaluate(where, self._cluster, values)
+        if value in (None, ""):
+            raise DataError(f"{where}: cluster: {self.spec.cluster!r} is empty here; every question must be in one")
+        text = str(value)
+        return text if len(text) <= NAME else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
     def _weights(self, where: str, values: Row) -> tuple[float | None, ...]:
         """Return what the item counts for under each rule."""

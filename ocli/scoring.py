@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,8 @@ from ocli.registry import extractor, metric
 from ocli.task import TaskSpec
 from ocli.types import Reply, Request
 
-ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+ITEM_SCHEMA: Schema = {
     "id": pl.String,
     "subset": pl.String,
     "groups": pl.List(pl.String),
@@ -31,10 +33,11 @@ ITEM_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "accepted": pl.List(pl.String),
     "right": pl.Int64,
     "weights": pl.List(pl.Float64),
+    "cluster": pl.String,
 }
 USAGE = ("prompt", "cached", "completion")
 """What a prediction line's ``usage`` counts; results have a column of each, ``prompt_tokens`` and so on."""
-REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+REPLY_SCHEMA: Schema = {
     "key": pl.String,
     "id": pl.String,
     "sample": pl.Int64,
@@ -43,6 +46,7 @@ REPLY_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "error": pl.String,
     "shots_dropped": pl.Int64,
     "usage": pl.Struct(dict.fromkeys(USAGE, pl.Int64)),
+    "offset": pl.Int64,
 }
 LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES, "contexts": pl.Int64}
 CHUNK = 8 << 20
@@ -66,18 +70,22 @@ def items_frame(plan: TaskPlan) -> pl.DataFrame:
             "accepted": [list(item.accepted) for item in items],
             "right": [item.right for item in items],
             "weights": [list(item.weights) for item in items],
+            "cluster": [item.cluster for item in items],
         },
         schema=ITEM_SCHEMA,
     )
 
 
-def reply_schema(task: TaskSpec) -> dict[str, pl.DataType | type[pl.DataType]]:
+def reply_schema(task: TaskSpec) -> Schema:
     """Return the fields of a prediction line that a task's rules read."""
     return REPLY_SCHEMA if task.mode == "generate" else LIKELIHOOD_SCHEMA
 
 
 def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
-    """Read a predictions file without its prompts; a torn last line is a reply that never arrived whole."""
+    """Read a predictions file without its prompts; a torn last line is a reply that never arrived whole.
+
+    ``offset`` is the byte in the file at which a reply's line begins.
+    """
     schema = reply_schema(task)
     if not path.is_file():
         return pl.DataFrame(schema=schema)
@@ -87,7 +95,7 @@ def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
         with open(path, "rb", buffering=0) as file, ThreadPoolExecutor(workers) as pool:
             chunks = _whole_lines(file)
             while window := list(islice(chunks, 2 * workers)):  # a few at a time: the file may be larger than memory
-                frames += pool.map(lambda chunk: pl.read_ndjson(io.BytesIO(chunk), schema=schema), window)
+                frames += pool.map(partial(_read_lines, schema=schema), window)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except pl.exceptions.PolarsError:
@@ -96,13 +104,25 @@ def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
     return replies.unique(["id", "sample"], keep="last", maintain_order=True)
 
 
-def _whole_lines(file: IO[bytes]) -> Iterator[memoryview]:
-    """Yield the file in pieces that end at a line's end; what follows the last line end is left out."""
+def _read_lines(piece: tuple[int, bytes, int], schema: Schema) -> pl.DataFrame:
+    """Parse the whole lines of a piece of the file (``_whole_lines``)."""
+    start, block, end = piece
+    frame = pl.read_ndjson(io.BytesIO(memoryview(block)[:end]), schema=schema)
+    offsets, begin = [], 0
+    while begin < end:
+        offsets.append(start + begin)
+        begin = block.find(b"\n", begin) + 1
+    return frame.with_columns(offset=pl.Series(offsets, dtype=pl.Int64))
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, int]]:
+    """Yield where a piece of the file begins, the piece, and where its last line ends; what follows that is left out."""
     size = CHUNK
     while block := file.read(size):
+        start = file.tell() - len(block)
         end = block.rfind(b"\n") + 1
         if end:
-            yield memoryview(block)[:end]
+            yield start, block, end
             size = CHUNK
         elif len(block) < size:
             return
@@ -125,10 +145,13 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, sa
     """Score each item's reply, or its ``samples``, by every rule of the task.
 
     Returns one row an item and sample, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for
-    each further rule, then ``groups``, ``key``, ``shots_dropped`` and the tokens that the reply used (``USAGE``). ``score`` is
+    each further rule, then ``groups``, ``key``, ``shots_dropped``, the tokens that the reply used (``USAGE``), ``cluster``, and
+    ``offset``, where its line begins in the predictions file. ``score`` is
     the first rule's (0 to 1; of a perplexity the nats per unit, with a column of units beside it), null where the request failed.
     """
     replies = replies.rename({"choices": "likelihoods"}, strict=False).with_columns(pl.col("sample").fill_null(0))
+    if "cluster" not in items.columns:  # asked by an older ocli
+        items = items.with_columns(cluster=pl.lit(None, pl.String))
     asked = items.join(pl.DataFrame({"sample": range(samples)}, schema={"sample": pl.Int64}), how="cross", maintain_order="left")
     asked = asked.with_row_index("position").join(replies, on=["id", "sample"], how="left", maintain_order="left")
     asked = asked.with_columns(
@@ -147,7 +170,7 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, sa
     units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
     told = [column for number in range(len(task.score)) for column in told_columns(task, number).values()]
     used = [pl.col("usage").struct.field(name).alias(f"{name}_tokens") for name in USAGE]
-    return scored.select(*COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used)
+    return scored.select(*COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used, "cluster", "offset")
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:

@@ -31,7 +31,7 @@ LIKELIHOOD_METRICS: dict[Mode, tuple[str, ...]] = {
 
 RESULT_COLUMNS = {
     "id", "subset", "sample", "answer", "target", "score", "status", "groups", "key", "shots_dropped",
-    "prompt_tokens", "cached_tokens", "completion_tokens", "verdict", "stderr",
+    "prompt_tokens", "cached_tokens", "completion_tokens", "verdict", "stderr", "cluster", "pattern", "offset",
 }  # fmt: skip
 
 
@@ -228,7 +228,8 @@ class TaskSpec(Strict):
 
     ``items`` is how many its authors publish, of all subsets or of each; ``labels: false`` says that they do not publish what is
     right: then replies are written to a submission file instead of being scored. ``samples`` is how often each item is asked,
-    ``pass_at`` the k of pass@k (left out: 2, 4, 8, ... samples).
+    ``pass_at`` the k of pass@k (left out: 2, 4, 8, ... samples). ``cluster`` is an expression for what several questions share,
+    such as their passage: answers to them are not independent of each other.
     """
 
     description: str = ""
@@ -245,6 +246,7 @@ class TaskSpec(Strict):
     on_overflow: Literal["error", "drop_shots"] = "error"
     mode: Mode = "generate"
     choices: str | None = None
+    cluster: str | None = None
     baseline: str | None = None
     window: int | None = Field(None, ge=1)
     twin: str | None = None

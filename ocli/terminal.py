@@ -1,4 +1,4 @@
-"""Text from models, servers and files, made fit for a terminal: what would move the cursor or reorder a line is shown as an escape."""
+"""Text from models, servers and files, made fit for a terminal: what would move the cursor is shown as an escape."""
 
 from __future__ import annotations
 

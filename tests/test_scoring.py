@@ -23,7 +23,14 @@ from ocli.task import TaskSpec
 def items(count: int, choices: tuple[str, ...] = ("A", "B", "C", "D")) -> pl.DataFrame:
     rows = {"id": [f"s/{i}" for i in range(count)], "subset": "s", "groups": [["g"]] * count, "choices": [list(choices)] * count}
     return pl.DataFrame(
-        {**rows, "target": ["A"] * count, "accepted": [["A"]] * count, "right": [None] * count, "weights": [[]] * count},
+        {
+            **rows,
+            "target": ["A"] * count,
+            "accepted": [["A"]] * count,
+            "right": [None] * count,
+            "weights": [[]] * count,
+            "cluster": None,
+        },
         schema=ITEM_SCHEMA,
     )
 
@@ -199,3 +206,14 @@ def test_file_larger_than_a_piece_is_read_whole_with_its_longest_line(tmp_path: 
     lines = [{"id": f"s/{i}", "text": "A", "messages": ["x" * size]} for i, size in enumerate(sizes)]
     path = write(tmp_path / "p.jsonl", lines, end='{"id": "s/999", "te')
     assert read_replies(path, CEVAL)["id"].to_list() == [line["id"] for line in lines]
+
+
+def test_each_reply_tells_where_its_line_begins(tmp_path: Path) -> None:
+    sizes = [10, CHUNK - 50, 7, CHUNK + 1, 3]
+    lines = [{"id": f"s/{i}", "text": "答案是 A", "messages": ["x" * size]} for i, size in enumerate(sizes)]
+    path = write(tmp_path / "p.jsonl", lines)
+    replies = read_replies(path, CEVAL)
+    with open(path, "rb") as file:
+        for item, offset in replies.select("id", "offset").iter_rows():
+            file.seek(offset)
+            assert json.loads(file.readline())["id"] == item

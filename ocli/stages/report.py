@@ -85,6 +85,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@dataclass(frozen=True)
+class Source:
+    """A model of a run; beside other runs it may stand under another label."""
+
+    run: Run
+    model: str
+
+
 @dataclass
 class Summary:
     """All rows of one or more runs."""
@@ -103,6 +111,8 @@ class Summary:
     """What each model's replies have used, as far as its engine says."""
     unasked: list[str] = field(default_factory=list)
     """``model, task`` pairs that have no reply at all, because the model could not be asked."""
+    sources: dict[str, Source] = field(default_factory=dict)
+    """Where each of ``models`` comes from."""
 
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
@@ -132,6 +142,7 @@ def summarise(run: Run) -> Summary:
     summary = Summary(str(run.path), recipe.name, list(recipe.models), partial=_partial(recipe))
     summary.capabilities = {name: task.capability for name, task in recipe.tasks.items()}
     summary.unlabelled = unlabelled(run)
+    summary.sources = {model: Source(run, model) for model in recipe.models}
     digests = recipe.record["tasks"]
     for model in recipe.models:
         for name, task in recipe.tasks.items():
@@ -206,6 +217,7 @@ def combine(summaries: Sequence[Summary]) -> Summary:
     for summary in summaries:
         label = {m: m if names.count(m) == 1 else f"{m}@{summary.run.rsplit('/', 1)[-1]}" for m in summary.models}
         whole.models += label.values()
+        whole.sources |= {label[model]: source for model, source in summary.sources.items()}
         whole.spent |= {label[model]: spent for model, spent in summary.spent.items()}
         whole.rows += [replace(row, model=label[row.model]) for row in summary.rows]
         whole.partial |= summary.partial
