@@ -42,6 +42,13 @@ class Spent:
         for usage in usages:
             self.add(usage)
 
+    def include(self, other: Spent) -> None:
+        """Count all that another sum has."""
+        self.requests += other.requests
+        self.prompt += other.prompt
+        self.cached += other.cached
+        self.completion += other.completion
+
     @property
     def tokens(self) -> int:
         """Prompt and completion tokens together."""
@@ -56,6 +63,14 @@ class Spent:
         fresh = self.prompt - self.cached
         return (fresh * self.price.input + self.cached * cached + self.completion * self.price.output) / 1e6
 
+    @property
+    def bill(self) -> str:
+        """The cost with its currency: two decimals, or more where those would be zeros; empty where there is no price."""
+        if self.price is None or self.cost is None:
+            return ""
+        precise = self.cost >= 0.1 or self.cost == 0
+        return f"{self.cost:{'.2f' if precise else '.2g'}} {self.price.currency}"
+
     def to_json(self) -> dict[str, Any]:
         """Return it as ``summary.json`` has it."""
         counts = {"requests": self.requests, "prompt": self.prompt, "cached": self.cached, "completion": self.completion}
@@ -65,7 +80,7 @@ class Spent:
         """Say it in one line."""
         known = f" ({self.cached:,} cached)" if self.cached else ""
         words = [f"{self.requests:,} requests", f"{self.prompt:,} prompt tokens{known}", f"{self.completion:,} completion tokens"]
-        return ", ".join(words + ([money(self.cost, self.price)] if self.cost is not None and self.price else []))
+        return ", ".join(words + [self.bill] * bool(self.bill))
 
 
 class Purse:
@@ -96,11 +111,6 @@ class Account(Spent):
     def __init__(self, purse: Purse, price: Price | None) -> None:
         super().__init__(price)
         self.purse = purse
-
-
-def money(amount: float, price: Price) -> str:
-    """Write an amount: two decimals, or more where those would be zeros."""
-    return f"{amount:.2f} {price.currency}" if amount >= 0.1 or amount == 0 else f"{amount:.2g} {price.currency}"
 
 
 def estimate_tokens(context: Context) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Ocli, Write
 
-from ocli.cost import Purse, Spent, estimate_tokens, money
+from ocli.cost import Purse, Spent, estimate_tokens
 from ocli.recipe import Budget, Price
 from ocli.types import Usage
 
@@ -41,7 +41,7 @@ def test_a_purse_is_empty_when_all_models_together_have_spent_it() -> None:
 
 @pytest.mark.parametrize(("amount", "text"), [(0, "0.00 EUR"), (12.345, "12.35 EUR"), (0.1, "0.10 EUR"), (0.00123, "0.0012 EUR")])
 def test_money_is_never_rounded_to_nothing(amount: float, text: str) -> None:
-    assert money(amount, Price(input=1, output=1, currency="EUR")) == text
+    assert Spent(Price(input=amount, output=1, currency="EUR"), prompt=1_000_000).bill == text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ocli.cost import Spent, estimate_tokens, money
+from ocli.cost import Spent, estimate_tokens
 from ocli.plan import TaskPlan
 from ocli.recipe import ModelSpec, Recipe
 from ocli.stages.infer import prepare
@@ -27,7 +27,10 @@ def dry_run(recipe: Recipe) -> Iterator[str]:
         counts = [_count(plan, model, recipe.sampling) for plan in shares]
         rows += [_row(name, plan.name, spent) for plan, spent in zip(shares, counts, strict=True)]
         if len(counts) > 1:
-            rows.append(_row(name, "all", _sum(counts, model)))
+            whole = Spent(model.price)
+            for spent in counts:
+                whole.include(spent)
+            rows.append(_row(name, "all", whole))
     yield from aligned(rows, right=(2, 3, 4, 5))
     name, model = next(iter(recipe.models.items()))
     yield f"\nthe first prompt of {plans[0].name}, as {name} gets it:"
@@ -54,16 +57,7 @@ def _count(plan: TaskPlan, model: ModelSpec, sampling: SamplingSpec) -> Spent:
     return spent
 
 
-def _sum(counts: list[Spent], model: ModelSpec) -> Spent:
-    whole = Spent(model.price)
-    for name in ("requests", "prompt", "completion"):
-        setattr(whole, name, sum(getattr(spent, name) for spent in counts))
-    return whole
-
-
 def _row(model: str, task: str, spent: Spent) -> Row:
     least = Spent(spent.price, prompt=spent.prompt)
-    cost = ""
-    if spent.price and least.cost is not None and spent.cost is not None:
-        cost = f"{money(least.cost, spent.price)} to {money(spent.cost, spent.price)}"
+    cost = f"{least.bill} to {spent.bill}" if spent.price else ""
     return model, task, f"{spent.requests:,}", f"about {spent.prompt:,}", f"at most {spent.completion:,}", cost

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from ocli.cost import money
 from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 
@@ -31,7 +30,7 @@ def ping(name: str, spec: ModelSpec) -> Iterator[tuple[str, bool]]:
                 served |= found.can and found.name in SERVING
                 yield f"  {found.name:<34} {'yes' if found.can else 'no':<4} {found.seconds:6.2f} s  {found.words}".rstrip(), True
             spent = one.spent
-            cost = f", {money(spent.cost, spent.price)}" if spent.cost is not None and spent.price else ""
+            cost = f", {spent.bill}" if spent.bill else ""
             yield (
                 f"  used: {spent.requests} requests, {spent.prompt} prompt and {spent.completion} completion tokens{cost}",
                 served,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ocli.cost import Spent, money
+from ocli.cost import Spent
 from ocli.terminal import printable
 from ocli.types import Reply
 
@@ -102,8 +102,8 @@ class Progress:
         mean = self._score()
         if mean is not None:
             parts.append(f"score {mean:.1f}")
-        if self._spent.cost is not None and self._spent.price:
-            parts.append(money(self._spent.cost, self._spent.price))
+        if self._spent.bill:
+            parts.append(self._spent.bill)
         parts.append(f"{self.errors} error{'' if self.errors == 1 else 's'}")
         return "  ".join([*parts, *filter(None, [self.waiting()])])
 

@@ -158,7 +158,7 @@ def summarise(run: Run) -> Summary:
                 raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
             if "shots_dropped" not in results.columns:
                 raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
-            _count(summary.spent.setdefault(model, Spent(recipe.models[model].price)), results)
+            summary.spent.setdefault(model, Spent(recipe.models[model].price)).include(_spent(results))
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
             summary.rows += [replace(row, reference=published) if row.is_headline and published else row for row in rows]
@@ -166,15 +166,13 @@ def summarise(run: Run) -> Summary:
     return summary
 
 
-def _count(spent: Spent, results: pl.DataFrame) -> None:
-    """Add up the tokens of a task's replies; those of an older ocli do not have them."""
-    if "prompt_tokens" in results.columns:
-        told = results.filter(pl.col("prompt_tokens").is_not_null() | pl.col("completion_tokens").is_not_null())
-        spent.requests += told.height
-        spent.prompt, spent.cached, spent.completion = (
-            before + int(told[f"{name}_tokens"].sum())
-            for before, name in zip((spent.prompt, spent.cached, spent.completion), USAGE, strict=True)
-        )
+def _spent(results: pl.DataFrame) -> Spent:
+    """Return the tokens of a task's replies; those of an older ocli do not have them."""
+    if "prompt_tokens" not in results.columns:
+        return Spent()
+    told = results.filter(pl.col("prompt_tokens").is_not_null() | pl.col("completion_tokens").is_not_null())
+    prompt, cached, completion = (int(told[f"{name}_tokens"].sum()) for name in USAGE)
+    return Spent(None, told.height, prompt, cached, completion)
 
 
 def capability_means(model: str, summary: Summary) -> Iterator[SummaryRow]:
