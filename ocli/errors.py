@@ -7,6 +7,7 @@
     │   └── MissingDataError   data that is not on this machine
     ├── PromptError            a template or expression that asks for what the row lacks
     ├── EngineError            a model that cannot be loaded or reached
+    ├── PackageError           a package that is installed only with an extra
     ├── ConsentError           a model's code that nobody has allowed to run
     └── RunError               a run directory that cannot be read or written
 
@@ -45,6 +46,10 @@ class PromptError(OcliError):
 
 class EngineError(OcliError):
     """A model that cannot be loaded, reached or used as the recipe asks."""
+
+
+class PackageError(OcliError):
+    """A package that is not installed, with the extra that brings it."""
 
 
 class ConsentError(OcliError):

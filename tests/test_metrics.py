@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ocli.errors import RecipeError
+from ocli.errors import PackageError, RecipeError
 from ocli.metrics import latex
 from ocli.registry import extractor, metric
 
@@ -104,5 +104,5 @@ def test_equal_latex_outlives_its_child(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(importlib.util.find_spec("math_verify") is not None, reason="math-verify is installed")
 def test_equal_latex_says_what_is_missing() -> None:
-    with pytest.raises(RecipeError, match=r"pip install 'ocli\[math\]'"):
+    with pytest.raises(PackageError, match=r"pip install 'ocli\[math\]'"):
         scores(LATEX)

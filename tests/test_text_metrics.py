@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ocli.errors import RecipeError
-from ocli.metrics import _text
+from ocli.errors import PackageError, RecipeError
+from ocli.extras import package
 from ocli.registry import metric
 
 CASES = Path(__file__).parent / "cases" / "text"
@@ -59,5 +59,5 @@ def test_options_are_checked(name: str, options: dict[str, Any], words: str) -> 
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:
-    with pytest.raises(RecipeError, match=r"needs no_such_package: pip install 'ocli\[text\]'"):
-        _text.package("rouge", "no_such_package")
+    with pytest.raises(PackageError, match=r"needs no_such_package: pip install 'ocli\[text\]'"):
+        package("metric 'rouge'", "text", "no_such_package")

@@ -1,23 +1,11 @@
-"""What metrics in Python have in common: pairs are scored one by one, and a library is loaded when it is needed."""
+"""What metrics in Python have in common: pairs are scored one by one."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import polars as pl
-
-from ocli.errors import RecipeError
-
-
-def package(metric: str, module: str) -> ModuleType:
-    """Import a module of the extra ``text``; raise RecipeError, naming the metric that needs it, where it is missing."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RecipeError(f"metric {metric!r} needs {error.name or module}: pip install 'ocli[text]'") from None
 
 
 def score_pairs(answer: pl.Expr, target: pl.Expr, score: Callable[[Any, Any], float]) -> pl.Expr:

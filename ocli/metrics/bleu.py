@@ -11,7 +11,8 @@ from functools import lru_cache
 import polars as pl
 
 from ocli.errors import RecipeError
-from ocli.metrics._text import package, score_pairs
+from ocli.extras import package
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 _TOKENIZERS = ("13a", "intl", "zh", "char", "none")
@@ -26,7 +27,7 @@ def bleu(answer: pl.Expr, target: pl.Expr, *, tokenize: str = "13a") -> pl.Expr:
     """
     if tokenize not in _TOKENIZERS:
         raise RecipeError(f"metric 'bleu': tokenize must be one of {', '.join(_TOKENIZERS)}, not {tokenize!r}")
-    library = package("bleu", "sacrebleu").BLEU(tokenize=tokenize, effective_order=True)
+    library = package("metric 'bleu'", "text", "sacrebleu").BLEU(tokenize=tokenize, effective_order=True)
 
     def score(given: str, wanted: str) -> float:
         same = given.strip() == wanted.strip()
@@ -42,14 +43,14 @@ def bleu_accuracy(answer: pl.Expr, target: pl.Expr, *, effective_order: bool = T
     The target is JSON, ``{"true": [...], "false": [...]}``. BLEU is that of TruthfulQA's authors and lm-eval: tokenizer intl, and
     without ``effective_order`` 0 for an answer of fewer than 4 tokens, so that "It is." is never right.
     """
-    package("bleu_accuracy", "sacrebleu")
+    package("metric 'bleu_accuracy'", "text", "sacrebleu")
     return score_pairs(answer, target, lambda given, wanted: _nearer_to_true(given, wanted, effective_order))
 
 
 @lru_cache(maxsize=1 << 14)
 def _nearer_to_true(given: str, wanted: str, effective_order: bool) -> float:
     """Compare an answer with all references of a question; kept, because a task is scored by several rules and more than once."""
-    library = package("bleu_accuracy", "sacrebleu").BLEU(tokenize="intl", effective_order=effective_order)
+    library = package("metric 'bleu_accuracy'", "text", "sacrebleu").BLEU(tokenize="intl", effective_order=effective_order)
     true, false = (
         max(float(library.corpus_score([given], [[reference]]).score) for reference in references)
         for references in map(json.loads(wanted).get, ("true", "false"))

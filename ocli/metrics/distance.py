@@ -6,7 +6,8 @@ import json
 
 import polars as pl
 
-from ocli.metrics._text import package, score_pairs
+from ocli.extras import package
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 
@@ -18,7 +19,7 @@ def nearest_candidate(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     The target is JSON, ``{"candidates": [...], "label": index of the right one}``, where a candidate is a text or a list of ways
     to write it (OpenCompass' ``EDAccEvaluator``, ``opencompass/openicl/icl_evaluator/icl_hf_evaluator.py``).
     """
-    distance = package("nearest_candidate", "rapidfuzz.distance.Levenshtein").distance
+    distance = package("metric 'nearest_candidate'", "text", "rapidfuzz.distance.Levenshtein").distance
 
     def score(given: str, wanted: str) -> float:
         asked = json.loads(wanted)

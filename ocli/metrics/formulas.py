@@ -6,8 +6,9 @@ import re
 
 import polars as pl
 
+from ocli.extras import need
 from ocli.metrics._text import score_pairs
-from ocli.metrics.latex import need_math_verify, same_formula
+from ocli.metrics.latex import same_formula
 from ocli.metrics.match import exact_match
 from ocli.registry import metric
 
@@ -32,7 +33,7 @@ _SEPARATOR = r";|,|、|和|与|\band\b|\\text\{ ?and ?\}"
 @metric
 def equal_formulas(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are the same text, formula, or formulas in the same order; ";" stands between a target's."""
-    need_math_verify("equal_formulas")
+    need("metric 'equal_formulas'", "math", "math_verify")
     same = score_pairs(answer, target, _same)
     return pl.max_horizontal(exact_match(answer, target, ignore_punctuation=False), same)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from functools import lru_cache
 import polars as pl
 
 from ocli.errors import RecipeError
+from ocli.extras import need
 from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
@@ -32,14 +32,8 @@ math-verify's own limits are off: on a busy machine they would call formulas dif
 @metric
 def equal_latex(answer: pl.Expr, target: pl.Expr) -> pl.Expr:
     """1 where answer and target are the same text or, to math-verify, the same formula, number, set, tuple or interval."""
-    need_math_verify("equal_latex")
+    need("metric 'equal_latex'", "math", "math_verify")
     return score_pairs(answer, target, same_formula)
-
-
-def need_math_verify(name: str) -> None:
-    """Raise RecipeError where the metric called ``name`` lacks its package."""
-    if importlib.util.find_spec("math_verify") is None:
-        raise RecipeError(f"metric {name!r} needs math-verify: pip install 'ocli[math]'")
 
 
 def same_formula(given: str, wanted: str) -> bool:

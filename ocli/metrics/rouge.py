@@ -15,7 +15,8 @@ from types import ModuleType
 import polars as pl
 
 from ocli.errors import RecipeError
-from ocli.metrics._text import package, score_pairs
+from ocli.extras import package
+from ocli.metrics._text import score_pairs
 from ocli.registry import metric
 
 _KINDS = {"1": "rouge1", "2": "rouge2", "l": "rougeL"}
@@ -31,9 +32,9 @@ def rouge(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l", language: 
     name = _KINDS[_kind("rouge", kind)]
     if language not in ("en", "zh"):
         raise RecipeError(f"metric 'rouge': language must be en or zh, not {language!r}")
-    tokenizers = package("rouge", "rouge_score.tokenizers")
+    tokenizers = package("metric 'rouge'", "text", "rouge_score.tokenizers")
     words = _ChineseWords() if language == "zh" else tokenizers.DefaultTokenizer()
-    scorer = package("rouge", "rouge_score.rouge_scorer").RougeScorer([name], tokenizer=words)
+    scorer = package("metric 'rouge'", "text", "rouge_score.rouge_scorer").RougeScorer([name], tokenizer=words)
 
     def score(given: str, wanted: str) -> float:
         if given.strip() == wanted.strip():
@@ -52,7 +53,7 @@ def rouge_chinese(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l") ->
     Punctuation is words too, kinds 1 and 2 count each of them once, and the same text scores 1 less 5e-9.
     """
     name = f"rouge-{_kind('rouge_chinese', kind)}"
-    library = package("rouge_chinese", "rouge_chinese").Rouge(metrics=[name], stats=["f"])
+    library = package("metric 'rouge_chinese'", "text", "rouge_chinese").Rouge(metrics=[name], stats=["f"])
 
     def words(text: str) -> list[str]:
         sentences = [" ".join(sentence.split()) for sentence in library.cut_sent(text) if sentence]
@@ -70,7 +71,7 @@ def rouge_chinese(answer: pl.Expr, target: pl.Expr, *, kind: str | int = "l") ->
 
 def _f1_of_subsequence(given: list[str], wanted: list[str], smallest: float = 0.0) -> float:
     """Return 2PR / (P + R + smallest) of the words in the longest common subsequence."""
-    shared = package("rouge", "rapidfuzz.distance.LCSseq").similarity(given, wanted)
+    shared = package("metric 'rouge'", "text", "rapidfuzz.distance.LCSseq").similarity(given, wanted)
     if not shared:
         return 0.0
     precision, recall = shared / len(given), shared / len(wanted)
@@ -93,7 +94,7 @@ def _cut(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _jieba() -> ModuleType:
-    library = package("rouge", "jieba")
+    library = package("metric 'rouge'", "text", "jieba")
     library.setLogLevel(logging.WARNING)  # it tells of its dictionary otherwise
     return library
 

@@ -18,8 +18,8 @@ import polars as pl
 from pydantic import ValidationError, validate_call
 
 from ocli.errors import DataError, RecipeError, did_you_mean
+from ocli.extras import need
 from ocli.metrics._text import score_pairs
-from ocli.metrics.ifeval import english
 from ocli.metrics.ifeval.checks import CHECKS
 from ocli.registry import metric
 
@@ -41,7 +41,7 @@ def ifeval(answer: pl.Expr, target: pl.Expr, *, level: str = "prompt", loose: bo
         raise RecipeError(
             f"metric 'ifeval' needs level {' or '.join(LEVELS)} and loose true or false, not {level!r} and {loose!r}"
         )
-    english.need_packages()
+    need("metric 'ifeval'", "ifeval", "nltk", "langdetect")
     return score_pairs(answer.fill_null(""), target, partial(_score, level=level, loose=loose))
 
 

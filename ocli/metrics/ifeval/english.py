@@ -9,11 +9,8 @@ verdicts on the data set's 52 limits of sentences differ.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from functools import lru_cache
 from typing import Any
-
-from ocli.errors import RecipeError
 
 ABBREVIATIONS = """
 mr mrs ms dr prof rev sr jr st gen col lt sgt capt sen rep reps messrs inc corp co cos ltd bros vs
@@ -38,12 +35,6 @@ HEADED = """
 abreast business commodities corrections credit dividend financing insider international leisure letters notable review who
 """
 """Words that a number belongs to (``7. Review and revise``, one sentence): the model has it from the headings of a newspaper."""
-
-
-def need_packages() -> None:
-    """Raise RecipeError where nltk or langdetect is not installed."""
-    if missing := [name for name in ("nltk", "langdetect") if importlib.util.find_spec(name) is None]:
-        raise RecipeError(f"metric 'ifeval' needs {' and '.join(missing)}: pip install 'ocli[ifeval]'")
 
 
 def sentences(text: str) -> list[str]:
