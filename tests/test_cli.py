@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +276,14 @@ def test_several_runs_stand_side_by_side(ocli: Ocli) -> None:
     rows = list(csv.reader(io.StringIO(ocli("report", *runs, "--format", "csv").out)))
     assert rows[0][4:] == ["echo_oracle", f"echo_silent@{runs[1].name}", f"echo_silent@{runs[2].name}"]
     assert rows[-1][4:] == ["100.00", "0.00", "0.00"]
+
+
+def test_models_of_several_runs_are_named_by_as_little_as_tells_them_apart(ocli: Ocli) -> None:
+    first, second = (ocli("eval", "-m", "echo", "-t", "quickstart", "--limit", "1").run for _ in range(2))
+    third = second.parent.parent / "other" / second.name
+    shutil.copytree(second, third)
+    head = ocli("report", first, second, third, third, "--format", "csv").out.splitlines()[0]
+    assert head.split(",")[4:] == [f"echo@{first.name}", f"echo@{second.parent.name}/{second.name}", f"echo@other/{third.name}"]
 
 
 def test_part_of_a_task_is_marked_as_partial(ocli: Ocli) -> None:

@@ -136,7 +136,27 @@ def report(run: Run) -> Summary:
     return summary
 
 
-def summarise(run: Run) -> Summary:
+Read = Callable[[Run, str, str], "pl.DataFrame | None"]
+"""Returns the results of a run's model and task; None where nothing was asked."""
+
+
+def read_results(run: Run, model: str, name: str) -> pl.DataFrame | None:
+    """Read a results file; raise RunError where it is not up to date or cannot be read."""
+    path = run.results(model, name)
+    if not run.items(model, name).is_file():
+        return None
+    if not path.is_file() or _older(path, run.predictions(model, name)):
+        raise RunError(f"{run.path}: not every reply of {model}/{name} is scored yet; run: ocli score {run.path}")
+    try:
+        results = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
+    if "shots_dropped" not in results.columns:
+        raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
+    return results
+
+
+def summarise(run: Run, read: Read = read_results) -> Summary:
     """Read a run's results and take every mean."""
     recipe = run.recipe()
     summary = Summary(str(run.path), recipe.name, list(recipe.models), partial=_partial(recipe))
@@ -146,18 +166,10 @@ def summarise(run: Run) -> Summary:
     digests = recipe.record["tasks"]
     for model in recipe.models:
         for name, task in recipe.tasks.items():
-            path = run.results(model, name)
-            if not run.items(model, name).is_file():
+            results = read(run, model, name)
+            if results is None:
                 summary.unasked.append(f"{model}, {name}")
                 continue
-            if not path.is_file() or _older(path, run.predictions(model, name)):
-                raise RunError(f"{run.path}: not every reply of {model}/{name} is scored yet; run: ocli score {run.path}")
-            try:
-                results = pl.read_parquet(path)
-            except (OSError, pl.exceptions.PolarsError) as error:
-                raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
-            if "shots_dropped" not in results.columns:
-                raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
             summary.spent.setdefault(model, Spent(recipe.models[model].price)).include(_spent(results))
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
@@ -208,12 +220,13 @@ def _older(results: Path, predictions: Path) -> bool:
 
 def combine(summaries: Sequence[Summary]) -> Summary:
     """Put several runs side by side; a model that is in more than one is named with its run."""
+    summaries = list({summary.run: summary for summary in summaries}.values())  # a run that is named twice counts once
     if len(summaries) == 1:
         return summaries[0]
-    names = [model for summary in summaries for model in summary.models]
+    labels = _labels([source for summary in summaries for source in summary.sources.values()])
     whole = Summary(", ".join(s.run for s in summaries), ", ".join(dict.fromkeys(s.recipe for s in summaries)), [])
     for summary in summaries:
-        label = {m: m if names.count(m) == 1 else f"{m}@{summary.run.rsplit('/', 1)[-1]}" for m in summary.models}
+        label = {model: labels[source] for model, source in summary.sources.items()}
         whole.models += label.values()
         whole.sources |= {label[model]: source for model, source in summary.sources.items()}
         whole.spent |= {label[model]: spent for model, spent in summary.spent.items()}
@@ -223,6 +236,17 @@ def combine(summaries: Sequence[Summary]) -> Summary:
         whole.unlabelled += summary.unlabelled
         whole.unasked += summary.unasked
     return whole
+
+
+def _labels(sources: Sequence[Source]) -> dict[Source, str]:
+    """Name each model by as little as tells it from the others: itself, its run's timestamp, its recipe too."""
+    labels = {source: source.model for source in sources}
+    for depth in (1, 2):
+        taken = list(labels.values())
+        for source, label in labels.items():
+            if taken.count(label) > 1:
+                labels[source] = f"{source.model}@{'/'.join(source.run.path.parts[-depth:])}"
+    return labels
 
 
 def _partial(recipe: Recipe) -> dict[str, str]:
