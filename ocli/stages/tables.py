@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Container, Iterator, Sequence
-from itertools import count
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -60,7 +59,7 @@ def aligned(rows: Sequence[Row], right: Container[int] = ()) -> Iterator[str]:
     for row in rows:
         cells = (
             cell.rjust(width) if number in right else cell.ljust(width)
-            for number, cell, width in zip(count(), row, widths, strict=False)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join(cells).rstrip()
 
