@@ -6,11 +6,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ocli.errors import RecipeError, did_you_mean
 
 Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 
 
 class Registry:
@@ -23,45 +24,37 @@ class Registry:
         self.kind = kind
         self.package = package
         self._functions: dict[str, Function] = {}
-        self._forms: dict[str, tuple[str, ...]] = {}
-        self._columns: dict[str, tuple[str, ...]] = {}
+        self._notes: dict[str, tuple[str, ...]] = {}
         self._loaded = False
 
-    def __call__(self, function: Function) -> Function:
+    def __call__(self, function: F) -> F:
         """Register a function under its own name (decorator)."""
         self._functions[function.__name__] = function
         return function
 
-    def reads(self, *forms: str) -> Callable[[Function], Function]:
-        """Register an extractor with ways to state an answer (``{}``), in all of which it must read that answer (decorator)."""
+    def noting(self, *notes: str) -> Callable[[F], F]:
+        """Register a function with what must be known of it beforehand (decorator).
 
-        def register(function: Function) -> Function:
-            self._forms[function.__name__] = forms
-            return self(function)
-
-        return register
-
-    def forms(self, name: str) -> tuple[str, ...]:
-        """Return the ways to state an answer that the function called ``name`` promises to read."""
-        self._load()
-        return self._forms.get(name, ())
-
-    def tells(self, *columns: str) -> Callable[[Function], Function]:
-        """Register a metric that is no expression (decorator): ``(answers: pl.Series, targets: pl.Series, *, options...)``.
-
-        It gives a frame with ``score`` and these columns, which the results get too. Whatever takes its time is such a metric.
+        ``extractor.reads``: ways to state an answer (``{}``), in all of which the extractor must read that answer.
+        ``metric.tells``: the columns that a metric which is no expression tells beside its score. It is
+        ``(answers: pl.Series, targets: pl.Series, *, options...)`` and gives a frame with ``score`` and these columns,
+        which the results get too. Whatever takes its time is such a metric.
         """
 
-        def register(function: Function) -> Function:
-            self._columns[function.__name__] = columns
+        def register(function: F) -> F:
+            self._notes[function.__name__] = notes
             return self(function)
 
         return register
 
-    def columns(self, name: str) -> tuple[str, ...]:
-        """Return the columns that the metric called ``name`` tells beside its score; none of one that is an expression."""
+    def notes(self, name: str) -> tuple[str, ...]:
+        """Return what was noted of the function called ``name``: an extractor's forms, a metric's columns; nothing of most."""
         self._load()
-        return self._columns.get(name, ())
+        return self._notes.get(name, ())
+
+    # Each kind has its own words for these.
+    reads = tells = noting
+    forms = columns = notes
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from string import ascii_letters
 
 import polars as pl
@@ -21,6 +21,7 @@ import polars as pl
 from ocli.errors import RecipeError
 from ocli.extract.option_text import option_of_text
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, open_replies, settle, unread
 from ocli.registry import extractor
 
 # One pass over the reply brings spellings together. "。" stays apart from ".": no phrase reaches across it.
@@ -164,7 +165,7 @@ _SHORT = 60
 _AT_END = r"<L>[)}\"' ]*(?:选?项)?吧?[.。!;, ]*(?:\n|$)"
 
 
-Rule = Callable[[pl.Expr, str, str], pl.Expr]
+Rule = Callable[..., pl.Expr]
 Step = Callable[[pl.Expr, str], pl.Expr]
 
 
@@ -175,46 +176,40 @@ Step = Callable[[pl.Expr, str], pl.Expr]
     "<think>Is the answer B? 答案是 A？</think>\n\n答案：（{}）",
     "Let us compare the options one by one.\n\n**Answer: {}**\n\nThe others do not fit the question.",
 )  # fmt: skip
+@ByWays
 def choice(text: pl.Expr, choices: Sequence[str], *, texts: Sequence[str] = ()) -> pl.Expr:
     """Return the letter the reply settles on, in upper case.
 
     ``texts`` are what the letters stand for, where every question shows the same ("Yes", "No"): one of them counts as its letter.
     """
     letters = _letters(choices)
-    # A struct carries the intermediate columns: polars would work each one out again at every mention.
-    state = pl.struct(text.alias("reply"), text.str.extract(_build(_BARE, letters)).alias("found"))
-    rules: list[tuple[Rule, str]] = [
-        (_first, _MARKED),
-        (_last, _BOXED),
-        (_last, _CUE),
-        (_first, _OPENING),
-        (_only, _VERDICT),
-        (_final, _FINAL),
-        (_first, _LABELLED),
-        (_only_if_brief, "<S>"),
+    read = settle(unread(text), [("alone", lambda reply: reply.str.extract(_build(_BARE, letters)))])
+    rules: list[tuple[str, Rule, str]] = [
+        ("alone", _first, _MARKED),
+        ("boxed", _last, _BOXED),
+        ("answer phrase", _last, _CUE),
+        ("opening letter", _first, _OPENING),
+        ("called right", _only, _VERDICT),
+        ("last line", _final, _FINAL),
+        ("alone", _first, _LABELLED),
+        ("only letter", _only_if_brief, "<S>"),
     ]
-    state = _settle(state, letters, (_strip, _normal, _clean), rules)
-    letter = state.struct.field("found").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+    read = _settle(read, letters, (_strip, _normal, _clean), rules)
+    letter = pl.field("answer").str.to_uppercase().str.extract(_build("^(<L>)$", letters))
+    read = read.struct.with_fields(letter.alias("answer"))
     if not texts:
-        return letter
-    state = pl.struct(text.alias("reply"), letter.alias("found"))
-    found = pl.coalesce(pl.field("found"), option_of_text(_open_replies(), letters, texts))
-    return state.struct.with_fields(found.alias("found")).struct.field("found")
+        return read
+    found = (pl.field("read").struct.field(name) for name in ("answer", "pattern"))
+    read = pl.struct(text.alias("reply"), read.alias("read")).struct.with_fields(*found)
+    return settle(read, [("option text", lambda reply: option_of_text(reply, letters, texts))])
 
 
-def _settle(state: pl.Expr, letters: str, steps: Sequence[Step], rules: Sequence[tuple[Rule, str]]) -> pl.Expr:
+def _settle(read: pl.Expr, letters: str, steps: Sequence[Step], rules: Sequence[tuple[str, Rule, str]]) -> pl.Expr:
     """Simplify each reply step by step, then let the rules read it in their order until one of them finds something."""
     for step in steps:
-        state = state.struct.with_fields(step(_open_replies(), letters).alias("reply"))
-    for rule, pattern in rules:
-        found = rule(_open_replies(), _build(pattern, letters), letters)
-        state = state.struct.with_fields(pl.coalesce(pl.field("found"), found).alias("found"))
-    return state
-
-
-def _open_replies() -> pl.Expr:
-    """Return the replies no rule has read yet; the others are null and cost the later rules nothing."""
-    return pl.when(pl.field("found").is_null()).then(pl.field("reply"))
+        read = read.struct.with_fields(step(open_replies(), letters).alias("reply"))
+    ways = [(name, partial(rule, pattern=_build(pattern, letters), letters=letters)) for name, rule, pattern in rules]
+    return settle(read, ways)
 
 
 def _letters(choices: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 
 from ocli.extract._expr import where_found
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays
 from ocli.registry import extractor
 
 # One pass brings spellings together; where two begin at the same place, the first counts.
@@ -68,15 +69,26 @@ _STATED = (
     "<think>12 * 4 = 48, so the answer is 48.</think>\n\nThe answer is {}.",
     "First, 12 + 30 = 42. Then 42 / 7 = 6.\n\n**Final answer: {}**\n\nI checked it in 3 ways.",
 )  # fmt: skip
+@ByWays
 def number(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the reply's final number without separators, currency, percent sign or zeros that say nothing ("29.50" is "29.5").
 
     A fraction stays one ("3/4"), scientific notation becomes "1.5e3".
     """
-    reply = pl.struct(_plain(text).alias("reply"))
-    stated = pl.field("reply").str.extract_all(_STATED).list.last()
-    reply = reply.struct.with_fields(pl.coalesce(stated, pl.field("reply")).alias("reply"))
-    return _shortest(reply.struct.field("reply").str.extract_all(_NUMBER).list.last())
+    read = pl.struct(_plain(text).alias("reply"))
+    read = read.struct.with_fields(pl.field("reply").str.extract_all(_STATED).list.last().alias("stated"))
+    stated = pl.field("stated")
+    found = pl.coalesce(stated, pl.field("reply")).str.extract_all(_NUMBER).list.last()
+    pattern = (
+        pl.when(stated.is_null())
+        .then(pl.lit("last number"))
+        .when(stated.str.contains("□", literal=True))
+        .then(pl.lit("boxed"))
+        .when(stated.str.starts_with("#"))
+        .then(pl.lit("behind ####"))
+        .otherwise(pl.lit("answer phrase"))
+    )
+    return read.struct.with_fields(_shortest(found).alias("answer"), pattern.alias("pattern"))
 
 
 def _plain(text: pl.Expr) -> pl.Expr:

@@ -28,6 +28,7 @@ from ocli.extract.choice import (
     _settle,
     _strip,
 )
+from ocli.extract.ways import ByWays, settle, unread
 from ocli.registry import extractor
 
 _SEPARATOR = r"[ \n,、/;&+.()]*(?:\b(?:and|AND)\b|和|与|及|以及)?[ \n,、/;(]*"
@@ -47,34 +48,34 @@ _CALLED = r"\b([<IN>])[)\"']* ?选项"
     "<think>Is the answer BD? 答案是 A？</think>\n\n答案：（{}）",
     "Let us compare the options one by one.\n\n**Answer: {}**\n\nThe others do not fit the question.",
 )  # fmt: skip
+@ByWays
 def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> pl.Expr:
     """Return the letters the reply settles on, sorted and written together ("ACD").
 
     ``letters`` are those on offer; default: the task's choices.
     """
     letters = _letters(letters or choices)
-    plain = _strip(text, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
-    state = pl.struct(text.alias("reply"), _listed(plain, letters).alias("found"))
-    rules: list[tuple[Rule, str]] = [
-        (_first, _BARE),
-        (_first, _MARKED),
-        (_last, _BOXED),
-        (_first, _TEXTS),
-        (_last, _CUE),
-        (_all, _VERDICT),
-        (_first, _OPENING),
-        (_only_if_brief, "<S>"),
+    read = settle(unread(text), [("listed", lambda reply: _listed(reply, letters))])
+    rules: list[tuple[str, Rule, str]] = [
+        ("alone", _first, _BARE),
+        ("alone", _first, _MARKED),
+        ("boxed", _last, _BOXED),
+        ("answer phrase", _first, _TEXTS),
+        ("answer phrase", _last, _CUE),
+        ("called right", _all, _VERDICT),
+        ("opening letters", _first, _OPENING),
+        ("only letters", _only_if_brief, "<S>"),
     ]
-    state = _settle(state, letters, (_strip, _normal, _joined, _clean), rules)
-    # Inside the struct, as a mention of the state would work all of it out again.
-    found = pl.when(~pl.field("found").str.contains(r"\b(?i:or)\b|或")).then(pl.field("found"))
+    read = _settle(read, letters, (_strip, _normal, _joined, _clean), rules)
+    found = pl.when(~pl.field("answer").str.contains(r"\b(?i:or)\b|或")).then(pl.field("answer"))
     named = found.str.to_uppercase().str.replace_all("AND", "").str.extract_all(_build("<L>", letters))
-    answer = named.list.unique().list.sort().list.join("")
-    return state.struct.with_fields(answer.alias("found")).struct.field("found").replace({"": None})
+    answer = named.list.unique().list.sort().list.join("").replace({"": None})
+    return read.struct.with_fields(answer.alias("answer"))
 
 
 def _listed(reply: pl.Expr, letters: str) -> pl.Expr:
     """Return the letters of a reply that lists options with their texts, a line each; a list of all of them is an echo."""
+    reply = _strip(reply, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
     listed = pl.when(reply.str.contains(_build(_LINES, letters))).then(reply)
     found = listed.str.extract_all(_build(_LINE, letters)).list.join("").str.extract_all(_build("<L>", letters)).list.unique()
     return pl.when(found.list.len().is_between(1, len(letters) - 1)).then(found.list.join(""))

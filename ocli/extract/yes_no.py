@@ -13,6 +13,7 @@ import polars as pl
 
 from ocli.errors import RecipeError
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, Way, settle, unread
 from ocli.registry import extractor
 
 _SPELLINGS = {
@@ -79,28 +80,27 @@ _AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对�
     "最终答案：**{}**", "<think>The answer is yes. 答案：否</think>\n\nThe answer is {}.",
     "The passage speaks of both.\n\n**Answer: {}**\n\nIt follows from its last sentence.",
 )  # fmt: skip
+@ByWays
 def yes_no(text: pl.Expr, choices: Sequence[str], *, words: Sequence[str] | None = None) -> pl.Expr:
     """Return the reply's verdict as the first of ``words`` (yes) or the second (no).
 
     Default: the task's two choices, in whichever order they stand; "yes" and "no" where the task names none.
     """
     positive, negative = _pair(words, choices)
-    # A struct carries the intermediate columns: polars would work each one out again at every mention.
-    state = pl.struct(_marked(text).alias("reply")).struct.with_fields(_stated(pl.field("reply")).alias("found"))
-    unread = pl.when(pl.field("found").is_null()).then(pl.field("reply"))
-    state = state.struct.with_fields(pl.coalesce(pl.field("found"), _agreed(unread)).alias("found"))
-    verdict = pl.field("found")
+    ways: list[tuple[str, Way]] = [
+        ("answer phrase", _behind_cue),
+        ("closing word", lambda reply: reply.str.extract(_ascii(_ENDING), 1)),
+        ("opening word", lambda reply: pl.coalesce(reply.str.extract(_ascii(_OPENING), group) for group in (1, 2, 3))),
+        ("agreeing lines", _agreed),
+    ]
+    verdict = pl.field("answer")
     word = pl.when(verdict.str.contains(_IS_NO)).then(pl.lit(negative)).when(verdict.is_not_null()).then(pl.lit(positive))
-    return state.struct.with_fields(word.alias("found")).struct.field("found")
+    return settle(unread(_marked(text)), ways).struct.with_fields(word.alias("answer"))
 
 
-def _stated(reply: pl.Expr) -> pl.Expr:
-    """Return the verdict behind a phrase, at the reply's end or at its beginning."""
-    return pl.coalesce(
-        reply.str.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1),
-        reply.str.extract(_ascii(_ENDING), 1),
-        *(reply.str.extract(_ascii(_OPENING), group) for group in (1, 2, 3)),
-    )
+def _behind_cue(reply: pl.Expr) -> pl.Expr:
+    """Return the verdict behind the last phrase."""
+    return reply.str.extract_all(_ascii(_CUE)).list.last().str.extract(_ascii(_CUE), 1)
 
 
 def _agreed(reply: pl.Expr) -> pl.Expr:

@@ -1,0 +1,68 @@
+"""Which way of an extractor read the answer: the column ``pattern``."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ocli.extract.ways import ByWays, reading
+from ocli.registry import extractor
+
+CASES = Path(__file__).parent / "cases"
+
+Case = dict[str, Any]
+
+
+def table(path: Path) -> list[Case]:
+    """Read a table of replies; rows of the choice table leave out what is the same for nearly all of them."""
+    usual = {"extractor": "choice", "options": {}, "choices": "ABCD" if path.parent.name == "extract" else ""}
+    return [usual | case for case in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def readings(cases: list[Case]) -> list[tuple[str | None, str | None]]:
+    """Return answer and pattern of every case, read in one frame for each extractor, options and choices."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, case in enumerate(cases):
+        groups[json.dumps([case["extractor"], case["options"], case["choices"]])].append(place)
+    found: dict[int, tuple[str | None, str | None]] = {}
+    for key, places in groups.items():
+        name, options, choices = json.loads(key)
+        frame = pl.DataFrame({"reply": [cases[place]["reply"] for place in places]}, schema={"reply": pl.String})
+        read = reading(extractor.get(name, options), pl.col("reply"), tuple(choices), **options)
+        rows = frame.select(read.alias("read")).unnest("read").select("answer", "pattern").rows()
+        found |= dict(zip(places, rows, strict=True))
+    return [found[place] for place in range(len(cases))]
+
+
+TABLE = table(CASES / "patterns.json")
+READ = [case for path in sorted((CASES / "extract").glob("*.json")) for case in table(path)]
+
+
+def label(case: Case) -> str:
+    return f"{case['extractor']}-{case['reply']}"[:60]
+
+
+@pytest.mark.parametrize(("case", "found"), list(zip(TABLE, readings(TABLE), strict=True)), ids=map(label, TABLE))
+def test_way_that_read_the_answer(case: Case, found: tuple[str | None, str | None]) -> None:
+    answer, pattern = found
+    assert pattern == case["pattern"], answer
+
+
+def test_pattern_is_told_of_every_answer_and_of_nothing_else() -> None:
+    ways = {name: {case["pattern"] for case in TABLE if case["extractor"] == name} - {None} for name in extractor.names()}
+    for case, (answer, pattern) in zip(READ, readings(READ), strict=True):
+        name = case["extractor"]
+        assert answer == case["answer"], case
+        assert (pattern in ways[name]) if ways[name] and answer is not None else (pattern is None), (case, pattern)
+
+
+def test_every_extractor_with_several_ways_has_cases_in_both_languages() -> None:
+    for name in {case["extractor"] for case in READ if isinstance(extractor.get(case["extractor"], case["options"]), ByWays)}:
+        told = [case["reply"] for case in TABLE if case["extractor"] == name and case["pattern"]]
+        assert any(reply.isascii() for reply in told), name
+        assert not all(reply.isascii() for reply in told), name
