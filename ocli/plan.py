@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ocli import data
@@ -36,6 +36,8 @@ class TaskPlan:
     origin: dict[str, str]
     digest: str
     """SHA-256 over all that is asked and what is right: every rendered question, example, answer, and the sampling."""
+    data_sha256: dict[str, str] = field(default_factory=dict)
+    """Per split, the sum of the files that were read."""
 
     def share(self, shard: str | None) -> TaskPlan:
         """Return the plan with only one share of its items: ``2/4`` is every fourth one, from the second on."""
@@ -185,7 +187,7 @@ def plan_task(name: str, spec: TaskSpec, recipe: Recipe) -> TaskPlan:
     protocol = [sampling, spec.fewshot.as_, spec.mode, join, spec.window, spec.on_overflow]
     digest = _digest(prompt, spec, items, shots, protocol)
     picked = limited(items, recipe.limit, f"{recipe.seed}/{name}")
-    return TaskPlan(name, spec, prompt, picked, shots, len(items), rows.origin, digest)
+    return TaskPlan(name, spec, prompt, picked, shots, len(items), rows.origin, digest, rows.sha256)
 
 
 def _digest(prompt: Prompt, spec: TaskSpec, items: list[Item], shots: Shots, protocol: list[Any]) -> str:

@@ -5,10 +5,15 @@ Whether the chat template is used is decided here, once a model: the recipe's wo
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from ocli.errors import EngineError
 from ocli.types import Context, Request
+
+SHOWN = 16
+"""So many token ids of a prompt's beginning, and of its end, are put on record."""
 
 
 class UnaskableError(ValueError):
@@ -102,7 +107,29 @@ class Encoder:
     def record(self) -> dict[str, Any]:
         """Return what was decided, for the run's record."""
         bos = self.tokenizer.convert_ids_to_tokens(self.prefix)
-        return {"chat_template": self.chat, "chat_template_reason": self.reason, "prefix_tokens": bos}
+        record = {"chat_template": self.chat, "chat_template_reason": self.reason, "prefix_tokens": bos}
+        template = getattr(self.tokenizer, "chat_template", None)
+        if not template:
+            return record
+        text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+        return {**record, "chat_template_sha256": hashlib.sha256(text.encode()).hexdigest()[:12]}
+
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Return how a prompt begins and ends as token ids, for the run's record; of choices the first with its context.
+
+        ``bos`` counts the BOS of the whole prompt; chat templates may well write one before each turn.
+        """
+        context: Context = request.messages if request.messages is not None else request.prompt or ""
+        after = ""
+        if request.choices:
+            context, after = request.choices[0].context, request.choices[0].text
+        try:
+            [ids] = self.ids([self.render(context) + after])
+        except UnaskableError:
+            return {}
+        bos = getattr(self.tokenizer, "bos_token_id", None)
+        first, last = (" ".join(map(str, part)) for part in (ids[:SHOWN], ids[-SHOWN:]))
+        return {"tokens": len(ids), "bos": 0 if bos is None else ids.count(bos), "first": first, "last": last}
 
 
 def stop_token_ids(*sources: Any) -> list[int]:

@@ -5,9 +5,11 @@ Knows nothing of prompts. What cannot be found is said in one error: what was lo
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ocli.data.hub import HubFiles
 from ocli.data.local import LocalFiles
@@ -27,6 +29,8 @@ class TaskData:
     fewshot: dict[str | None, list[Row]] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     """Where each split came from: a directory, a zip, or a hub id with its revision."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Per split 12 hex digits over the bytes of all its files, of zips their members, in the order in which they were read."""
 
 
 def load(name: str, task: TaskSpec, data_dir: str | None, offline: bool) -> TaskData:
@@ -41,9 +45,12 @@ def load(name: str, task: TaskSpec, data_dir: str | None, offline: bool) -> Task
     data = TaskData()
     for role, split in splits.items():
         rows_of: dict[str | None, list[Row]] = getattr(data, role)
+        seen = hashlib.sha256()
         for subset in spec.asked:
-            rows, data.origin[split] = _read(name, spec, split, subset, sources)
-            rows_of[subset] = _add_texts(f"{name}: data.texts", spec, {"split": split, "subset": subset or ""}, sources, rows)
+            names = {"split": split, "subset": subset or ""}
+            rows, data.origin[split] = _read(name, spec, names, sources, seen)
+            rows_of[subset] = _add_texts(f"{name}: data.texts", spec, names, sources, rows, seen)
+        data.sha256[split] = seen.hexdigest()[:12]
     return data
 
 
@@ -63,27 +70,32 @@ def _roots(spec: DataSpec, data_dir: str | None) -> list[Path]:
 
 
 def _read(
-    task: str, spec: DataSpec, split: str, subset: str | None, sources: list[LocalFiles | HubFiles]
+    task: str, spec: DataSpec, names: dict[str, str], sources: list[LocalFiles | HubFiles], seen: Any
 ) -> tuple[list[Row], str]:
-    names = {"split": split, "subset": subset or ""}
     looked: list[str] = []
     for source in sources:
         patterns = spec.local if isinstance(source, LocalFiles) else [spec.hub_files or ""]
         for pattern in patterns:
             found = source.find(_fill(pattern, names))
-            rows = [row for name, raw in found for row in parse_rows(name, raw(), spec.header, spec.delimiter)]
+            rows = [row for name, raw in found for row in parse_rows(name, _noted(raw(), seen), spec.header, spec.delimiter)]
             if rows and isinstance(source, LocalFiles):
-                rows = _join_columns(f"{task}: data.columns", spec, source, names, found[0][0], rows)
+                rows = _join_columns(f"{task}: data.columns", spec, source, names, found[0][0], rows, seen)
             if rows:
                 return rows, source.origin(found[0][0])
             if found:
                 raise DataError(f"{found[0][0]}: holds no rows")
             looked.append(source.describe(_fill(pattern, names)))
-    raise MissingDataError(_not_found(task, spec, split, subset, looked))
+    raise MissingDataError(_not_found(task, spec, names, looked))
+
+
+def _noted(raw: bytes, seen: Any) -> bytes:
+    """Take a file's bytes into the sum of its split."""
+    seen.update(hashlib.sha256(raw).digest())
+    return raw
 
 
 def _join_columns(
-    where: str, spec: DataSpec, source: LocalFiles, names: dict[str, str], beside: str, rows: list[Row]
+    where: str, spec: DataSpec, source: LocalFiles, names: dict[str, str], beside: str, rows: list[Row], seen: Any
 ) -> list[Row]:
     """Give each row its line of the files that hold one value a row, but for columns that the rows have already."""
     for column, patterns in spec.columns.items():
@@ -94,7 +106,7 @@ def _join_columns(
         if found is None:
             looked = "; ".join(map(source.describe, filled))
             raise DataError(f"{where}: no file for {column!r} of the rows in {beside}. Looked for {looked}")
-        values = [value for name, raw in found for value in parse_values(name, raw())]
+        values = [value for name, raw in found for value in parse_values(name, _noted(raw(), seen))]
         if len(values) != len(rows):
             raise DataError(
                 f"{where}: {found[0][0]} has {len(values)} lines, but {beside} has {len(rows)} rows; fetch both files again"
@@ -104,7 +116,7 @@ def _join_columns(
 
 
 def _add_texts(
-    where: str, spec: DataSpec, names: dict[str, str], sources: list[LocalFiles | HubFiles], rows: list[Row]
+    where: str, spec: DataSpec, names: dict[str, str], sources: list[LocalFiles | HubFiles], rows: list[Row], seen: Any
 ) -> list[Row]:
     """Give every row the text of the files that hold one for all rows, from whichever source has them."""
     for column, patterns in spec.texts.items():
@@ -113,7 +125,7 @@ def _add_texts(
         if found is None:
             looked = "; ".join(source.describe(pattern) for source, pattern in places) or "nowhere: no --data-dir was given"
             raise MissingDataError(f"{where}: no file for {column!r}. Looked for {looked}. Next: {_LOCAL}")
-        text = "\n".join(read_text(name, raw()) for name, raw in found)
+        text = "\n".join(read_text(name, _noted(raw(), seen)) for name, raw in found)
         rows = [{**row, column: text} for row in rows]
     return rows
 
@@ -124,8 +136,9 @@ def _fill(pattern: str, names: dict[str, str]) -> str:
     return pattern
 
 
-def _not_found(task: str, spec: DataSpec, split: str, subset: str | None, looked: list[str]) -> str:
-    what = f"{task}: no data for split {split!r}" + (f", subset {subset!r}" if subset else "")
+def _not_found(task: str, spec: DataSpec, names: dict[str, str], looked: list[str]) -> str:
+    subset = names["subset"]
+    what = f"{task}: no data for split {names['split']!r}" + (f", subset {subset!r}" if subset else "")
     where = "; ".join(looked) or "nowhere: no --data-dir was given and ./data does not exist"
     ways = []
     if spec.hub:

@@ -61,6 +61,10 @@ class Engine(Protocol):
         """Whether the model's context holds a request, as far as the engine can tell; known after ``start``."""
         ...
 
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Return what is sent for a request, for the run's record: ``sampling``, and how its token ids begin and end."""
+        ...
+
     async def close(self) -> None:
         """Give back memory, processes and connections."""
 

@@ -61,6 +61,10 @@ class Engine:
         """Anything fits."""
         return True
 
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Nothing is sent anywhere."""
+        return {}
+
     async def close(self) -> None:
         """Nothing to give back."""
 

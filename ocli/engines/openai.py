@@ -36,6 +36,9 @@ from ocli.types import Reply, Request
 ARGS = ["timeout", "deadline", "max_retries", "headers", "query", "extra_body", "stream", "api_version", "proxy", "ca"]
 REPLY_ARGS = ("extra_body",)
 """Arguments that change replies and so belong to a request's key."""
+TOLD = ("model", "system_fingerprint")
+MOST_TOLD = 8
+"""So many names are kept of a model that is served under several."""
 BLANKS = 2
 """So often a reply that says nothing is asked for again."""
 
@@ -61,6 +64,7 @@ class Engine:
         self.identity: list[Any] = []
         self.likelihood_identity: list[Any] = []
         self.record: dict[str, Any] = {"base_url": self._urls}
+        self._told: dict[str, list[str]] = {}
         self._tasks: Tasks = {}
         self._way: Way | None = None
         self._exchange: Exchange | None = None
@@ -93,6 +97,7 @@ class Engine:
         self.identity = ["openai", self.model, self.chat, chosen(spec.args, REPLY_ARGS)]
         self.record["served_model"] = self.model
         self.record["adapted"] = exchange.dialect.record
+        self.record["told"] = self._told
         if self._tasks:
             exchange.probing = True
             self._way = await self._find_way()
@@ -112,6 +117,14 @@ class Engine:
         """Not known before it is asked: a server refuses what is too long in words of its own."""
         return True
 
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Return the settings that are sent with a request, as the server wants to be told them."""
+        if self._exchange is None or request.choices:
+            return {"sampling": dict(self.extra_body)} if self.extra_body else {}
+        dialect = self._exchange.dialect
+        looked_for = {"stop": list(stops)} if (stops := dialect.cuts(request.sampling)) else {}
+        return {"sampling": {**dialect.settings(request.sampling), **looked_for, **self.extra_body}}
+
     async def close(self) -> None:
         """Close the connections."""
         if self._exchange is not None:
@@ -126,7 +139,7 @@ class Engine:
             streamed = exchange.dialect.streamed() if self.stream else {}
             return {"model": self.model, **prompt, **exchange.dialect.settings(sampling), **streamed, **self.extra_body}
 
-        fields = await exchange.send(self._path(chat), write, _Reader(chat, min(BLANKS, self.max_retries)))
+        fields = await exchange.send(self._path(chat), write, _Reader(chat, min(BLANKS, self.max_retries), self._told))
         text, ended = cut(fields["text"], exchange.dialect.cuts(sampling))
         return {**fields, "text": text, "finish_reason": "stop"} if ended else fields
 
@@ -142,7 +155,12 @@ class Engine:
 
     async def _post(self, body: dict[str, Any]) -> Any:
         """Send a likelihood's question and return the answer as it came."""
-        return await self._started.send(self._path(self.chat), lambda: {"model": self.model, **body, **self.extra_body}, _as_is)
+
+        def read(answer: Any) -> Any:
+            _note(_as_is(answer), self._told)
+            return answer
+
+        return await self._started.send(self._path(self.chat), lambda: {"model": self.model, **body, **self.extra_body}, read)
 
     async def _find_way(self) -> Way:
         """Return the first way in which this server tells likelihoods; raise EngineError when a task has none."""
@@ -202,14 +220,15 @@ class Engine:
 class _Reader:
     """Reads a reply; of one that says nothing it says so, for as many times as it may be asked again."""
 
-    def __init__(self, chat: bool, blanks: int) -> None:
-        self._chat, self._blanks = chat, blanks
+    def __init__(self, chat: bool, blanks: int, told: dict[str, list[str]]) -> None:
+        self._chat, self._blanks, self._told = chat, blanks, told
 
     def __call__(self, answer: Any) -> dict[str, Any]:
         fields = chat_fields(answer) if self._chat else text_fields(answer)
         if self._blanks and is_blank(fields, self._chat):
             self._blanks -= 1
             raise MalformedError("is empty")
+        _note(answer, self._told)
         return fields
 
 
@@ -223,6 +242,14 @@ async def _timed(asking: Awaitable[dict[str, Any]]) -> Reply:
     except (RefusedError, UnaskableError) as error:
         fields = {"error": str(error)}
     return Reply(**{**fields, "seconds": time.perf_counter() - began})
+
+
+def _note(answer: Any, told: dict[str, list[str]]) -> None:
+    """Keep what a server says of the model that has answered: its exact name, and the state that it is in."""
+    for name in TOLD:
+        value, known = get(answer, name), told.setdefault(name, [])
+        if isinstance(value, str) and value and value[:200] not in known and len(known) < MOST_TOLD:
+            known.append(value[:200])
 
 
 def _as_is(answer: Any) -> Any:

