@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ocli.errors import did_you_mean
 from ocli.schema import Strict
@@ -18,6 +18,16 @@ ENGINES = tuple(sorted(path.stem for path in (Path(__file__).parent / "engines")
 
 RATES = ("rpm", "tpm", "qps")
 """How fast a server may be asked."""
+
+
+def _is_a_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("is the *name* of an environment variable, never the key itself: export the key and write its name")
+    return value
+
+
+EnvName = Annotated[str, AfterValidator(_is_a_name)]
+"""The name of an environment variable that holds a secret."""
 
 
 class Price(Strict):
@@ -52,7 +62,7 @@ class ModelSpec(Strict):
     engines: dict[str, dict[str, Any]] = {}
     sampling: SamplingSpec = SamplingSpec()
     base_url: str | Annotated[list[str], Field(min_length=1)] | None = None
-    api_key_env: str | None = None
+    api_key_env: EnvName | None = None
     concurrency: int | None = Field(None, ge=1)
     rpm: float | None = Field(None, gt=0)
     tpm: float | None = Field(None, gt=0)
@@ -64,13 +74,6 @@ class ModelSpec(Strict):
     def _is_an_engine(cls, value: str) -> str:
         if value not in ENGINES:
             raise ValueError(f"no engine is called {value!r}{did_you_mean(value, ENGINES)} (there are: {', '.join(ENGINES)})")
-        return value
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_a_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError("is the *name* of an environment variable, never the key itself: export the key and write its name")
         return value
 
     @model_validator(mode="after")
@@ -96,6 +99,36 @@ class SuiteSpec(Strict):
     tasks: list[str] = Field(min_length=1)
 
 
+SIGNED = ("feishu", "lark", "dingtalk")
+"""Services whose messages can be signed."""
+
+
+class NotifySpec(Strict):
+    """Who is told how a run goes, and when. The webhook's URL is a secret: an environment variable holds it."""
+
+    to: Literal["feishu", "lark", "dingtalk", "wecom", "slack", "webhook"]
+    url_env: EnvName
+    secret_env: EnvName | None = None
+    when: list[Literal["started", "finished", "failed"]] = ["started", "finished", "failed"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_no_address(cls, value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError("is a mapping, as {to: slack, url_env: SLACK_URL}")
+        if any("://" in str(said) for said in value.values()):  # and no error may repeat it
+            raise ValueError("a webhook's URL is a secret and does not belong in a recipe: export it and write 'url_env: NAME'")
+        return value
+
+    @model_validator(mode="after")
+    def _signs(self) -> NotifySpec:
+        if self.secret_env and self.to not in SIGNED:
+            raise ValueError(f"secret_env: {self.to} signs nothing, only {', '.join(SIGNED)} do; leave it out")
+        return self
+
+
 class Settings(Strict):
     """How a run is made; none of it changes what one request asks, but for ``sampling`` and ``seed``."""
 
@@ -109,6 +142,14 @@ class Settings(Strict):
     sandbox: str = "auto"
     sampling: SamplingSpec = SamplingSpec()
     budget: Budget = Budget()
+    notify: list[NotifySpec] = []
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: Any) -> Any:
+        if not isinstance(value, list):  # pydantic's own words would repeat what may be a URL
+            raise ValueError("is a list, as [{to: slack, url_env: SLACK_URL}]")
+        return value
 
     @field_validator("shard")
     @classmethod

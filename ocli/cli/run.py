@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -32,6 +34,7 @@ from ocli.errors import OcliError
 if TYPE_CHECKING:
     from ocli.recipe import Recipe
     from ocli.runs import Run
+    from ocli.stages.notify import Notifier
 
 
 @app.command(name="eval")
@@ -49,10 +52,13 @@ def evaluate(
     resolved = load(recipe, model, task, set_, settings | {"allow_code_exec": allow_code_exec or None})
     if dry_run:
         _estimate(resolved)
-    need_consent(resolved, say)
-    run, _ = _infer(resolved, resume, timestamp, debug)
-    unscored = score(run, say)
-    show_summary(report(run))
+    with _telling(resolved) as tell:
+        need_consent(resolved, say)
+        run, _ = _infer(resolved, resume, timestamp, debug, tell)
+        unscored = score(run, say)
+        summary = report(run)
+    show_summary(summary)
+    tell.finished(run, unscored, summary)
     say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}")
     refuse_unlabelled(run)
     raise typer.Exit(INCOMPLETE if unscored else OK)
@@ -70,8 +76,10 @@ def infer(
     resolved = load(recipe, model, task, set_, settings)
     if dry_run:
         _estimate(resolved)
-    run, failed = _infer(resolved, resume, timestamp, debug)
+    with _telling(resolved) as tell:
+        run, failed = _infer(resolved, resume, timestamp, debug, tell)
     print(run.path)
+    tell.finished(run, failed)
     raise typer.Exit(INCOMPLETE if failed else OK)
 
 
@@ -105,7 +113,22 @@ def load(reference: str | None, models: list[str], tasks: list[str], sets: list[
     return load_recipe(reference, models, tasks, laid_over)
 
 
-def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool) -> tuple[Run, int]:
+@contextmanager
+def _telling(recipe: Recipe) -> Iterator[Notifier]:
+    """Tell the recipe's receivers where what is inside fails; who stops it by hand knows of it."""
+    from ocli.stages.notify import Notifier
+
+    tell = Notifier(recipe, say)
+    try:
+        yield tell
+    except typer.Exit:
+        raise
+    except Exception as error:
+        tell.failed(error)
+        raise
+
+
+def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool, tell: Notifier) -> tuple[Run, int]:
     from ocli.runs import Run
     from ocli.stages.infer import infer as infer_run
 
@@ -114,7 +137,7 @@ def _infer(recipe: Recipe, resume: bool, timestamp: str | None, debug: bool) -> 
         folder = Path(recipe.work_dir) / recipe.name
         run = Run.find(str(folder / timestamp) if timestamp else str(folder))
     try:
-        run, outcome = infer_run(recipe, run, say, debug)
+        run, outcome = infer_run(recipe, run, say, debug, tell.started)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever presses twice gets the advice once
         say("interrupted; every reply so far is kept: run the same command with -r to go on")

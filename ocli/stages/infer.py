@@ -58,8 +58,13 @@ def prepare(recipe: Recipe, say: Say) -> tuple[list[TaskPlan], Purse]:
     return plans, purse
 
 
-def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tuple[Run, Outcome]:
-    """Ask what is not answered yet. With ``run`` that run is resumed, else a new one is made once the data is found."""
+def infer(
+    recipe: Recipe, run: Run | None, say: Say, debug: bool = False, began: Callable[[Run], None] = lambda _: None
+) -> tuple[Run, Outcome]:
+    """Ask what is not answered yet. With ``run`` that run is resumed, else a new one is made once the data is found.
+
+    ``began`` is told the run before its first model is started.
+    """
     if recipe.offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
         _refuse_servers(recipe)
@@ -76,6 +81,7 @@ def infer(recipe: Recipe, run: Run | None, say: Say, debug: bool = False) -> tup
         run = Run.create(recipe)
         run.save(recipe)
     say(f"run: {run.path}")
+    began(run)
     outcome = Outcome()
     for name, engine in loaded.items():
         account = purse.open(recipe.models[name].price)
