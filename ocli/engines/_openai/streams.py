@@ -24,10 +24,12 @@ class Whole:
         self._chat = False
         self._reason: str | None = None
         self._usage: Any = None
+        self._model: dict[str, Any] = {}
 
     def add(self, chunk: Any) -> None:
         """Take one piece; servers send the usage in one without choices, or in every one."""
         self._usage = get(chunk, "usage") or self._usage
+        self._model |= {name: value for name in ("model", "system_fingerprint") if (value := get(chunk, name))}
         choices = get(chunk, "choices")
         if not isinstance(choices, list) or not choices:
             return
@@ -47,4 +49,4 @@ class Whole:
             raise MalformedError("broke off before its end")
         texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
         choice: dict[str, Any] = {"message": texts} if self._chat else {"text": texts.get("text", "")}
-        return {"choices": [{"index": 0, "finish_reason": self._reason, **choice}], "usage": self._usage}
+        return {"choices": [{"index": 0, "finish_reason": self._reason, **choice}], "usage": self._usage, **self._model}
