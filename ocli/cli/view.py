@@ -1,0 +1,54 @@
+"""view: runs item by item in the browser."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from ocli.cli.app import app
+from ocli.cli.options import Debug
+from ocli.cli.printing import out
+
+
+@app.command()
+def view(
+    runs: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
+    ] = None,
+    port: Annotated[
+        Optional[int],
+        typer.Option(help="The port (default: 8760, or the next free one).", min=0, max=65535, show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; with another than this one a token is asked for.")] = (
+        "127.0.0.1"
+    ),
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page where there is a display.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Show runs item by item in the browser, also while they are being made."""
+    from ocli.runs import Run
+    from ocli.stages.browse import Book
+    from ocli.stages.view import view as serve
+
+    found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
+    for run in found:
+        run.recipe()
+
+    def ready(url: str, bound: int) -> None:
+        out(f"from another machine: ssh -L {bound}:127.0.0.1:{bound} {os.uname().nodename}")
+        out(f"Ctrl-C ends it; the page is at {url}")
+        if browser and sys.stdout.isatty() and _has_display():
+            import threading
+            import webbrowser
+
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    serve(Book(found), host, port, ready)
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

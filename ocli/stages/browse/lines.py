@@ -1,0 +1,159 @@
+"""Lines of a predictions file: one at its byte offset, those that hold a text, those from some byte on."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from ocli.errors import RunError
+
+Key = tuple[str, int]
+"""An item's id and its sample."""
+CHUNK = 8 << 20
+FOUND, SECONDS = 20_000, 20.0
+"""A search ends with so many lines or after so long."""
+WORDS = ("text", "reasoning", "error")
+
+
+def line_at(path: Path, offset: int | None, key: Key) -> dict[str, Any] | None:
+    """Return the line that begins at a byte of the file; None where that is not this item's."""
+    if offset is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            line = file.readline()
+            row = _parsed(line) if line.endswith(b"\n") else None
+    except OSError:
+        return None
+    return row if row is not None and key_of(row) == key else None
+
+
+def to_json(value: Any) -> str:
+    """Return JSON, which knows no infinity, in ASCII: half of a surrogate pair can stand in what a model wrote."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """Return the item and sample that a line is about."""
+    return str(row.get("id")), int(row.get("sample") or 0)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def pieces(file: IO[bytes], size: int = CHUNK) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines, many at once, each time with the byte they begin at; what follows the last line end is left out."""
+    start, rest = file.tell(), b""
+    while block := file.read(size):
+        whole, newline, after = block.rpartition(b"\n")
+        if not newline:
+            rest += block
+            continue
+        piece = rest + whole + newline
+        yield start, piece
+        start, rest = start + len(piece), after
+
+
+def parse(start: int, piece: bytes, schema: dict[str, Any]) -> pl.DataFrame:
+    """Read the fields of ``schema`` of whole lines, and each line's ``offset``; torn lines are left out."""
+    lines = piece.split(b"\n")[:-1]
+    offsets: list[int] = []
+    for line in lines:
+        offsets.append(start)
+        start += len(line) + 1
+    fields = {name: kind for name, kind in schema.items() if name != "offset"}
+    try:
+        frame = pl.read_ndjson(io.BytesIO(piece), schema=fields)
+    except pl.exceptions.PolarsError:
+        frame = pl.DataFrame(schema=fields)
+    if frame.height != len(lines):  # a torn or an empty line among them
+        good = [number for number, line in enumerate(lines) if _parsed(line) is not None]
+        offsets = [offsets[number] for number in good]
+        try:
+            frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines[number] for number in good)), schema=fields)
+        except pl.exceptions.PolarsError:
+            return pl.DataFrame(schema={**fields, "offset": pl.Int64})
+    return frame.with_columns(offset=pl.Series(offsets, dtype=pl.Int64))
+
+
+def offsets(path: Path) -> pl.DataFrame:
+    """Return ``id, sample, offset`` of a whole file: for results that do not tell where their replies are, or no longer truly."""
+    schema = {"id": pl.String, "sample": pl.Int64}
+    try:
+        with open(path, "rb") as file:
+            frames = [parse(start, piece, schema) for start, piece in pieces(file)]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    found = pl.concat(frames) if frames else pl.DataFrame(schema={**schema, "offset": pl.Int64})
+    return found.with_columns(pl.col("sample").fill_null(0).cast(pl.UInt32)).unique(
+        ["id", "sample"], keep="last", maintain_order=True
+    )
+
+
+def search(path: Path, words: str) -> tuple[list[Key], bool]:
+    """Return the items whose reply or prompt holds ``words`` in any case, and whether the whole file was looked through."""
+    # Lines are JSON: the words as they are written there. What a match outside of reply and prompt finds is sorted out after.
+    needle, words = json.dumps(words, ensure_ascii=False)[1:-1].encode("utf-8", "replace").lower(), words.lower()
+    found: list[Key] = []
+    ends = time.monotonic() + SECONDS
+    try:
+        with open(path, "rb") as file:
+            for _, piece in pieces(file):
+                found += (key_of(row) for row in _holding(piece, needle) if _says(row, words))
+                if len(found) >= FOUND or time.monotonic() > ends:
+                    return found[:FOUND], False
+    except FileNotFoundError:
+        return [], True
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    return found, True
+
+
+def _holding(piece: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
+    folded = piece.lower()
+    at = folded.find(needle)
+    while at >= 0:
+        end = piece.find(b"\n", at) + 1
+        row = _parsed(piece[piece.rfind(b"\n", 0, at) + 1 : end])
+        if row is not None:
+            yield row
+        at = folded.find(needle, end)
+
+
+def _says(row: dict[str, Any], words: str) -> bool:
+    texts = [row.get(name) for name in WORDS] + list(_texts(row.get("messages") or row.get("prompt")))
+    texts += [choice.get("text") for choice in row.get("choices") or ()]
+    return any(words in text.lower() for text in texts if isinstance(text, str))
+
+
+def _texts(context: Any) -> Iterator[Any]:
+    """Yield the texts of a prompt: one text, turns, or a list of either."""
+    if isinstance(context, list):
+        for part in context:
+            yield from _texts(part.get("content") if isinstance(part, dict) else part)
+    else:
+        yield context
