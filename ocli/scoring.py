@@ -17,10 +17,11 @@ import polars as pl
 
 from ocli.errors import OcliError, RecipeError, RunError
 from ocli.extract.thoughts import unclosed_thought
+from ocli.extract.ways import reading
 from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, units_of
 from ocli.plan import TaskPlan
 from ocli.registry import extractor, metric
-from ocli.task import TaskSpec
+from ocli.task import Rule, TaskSpec
 from ocli.types import Reply, Request
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
@@ -145,9 +146,10 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, sa
     """Score each item's reply, or its ``samples``, by every rule of the task.
 
     Returns one row an item and sample, in the items' order: ``id, subset, sample, answer, target, score, status``, one column for
-    each further rule, then ``groups``, ``key``, ``shots_dropped``, the tokens that the reply used (``USAGE``), ``cluster``, and
-    ``offset``, where its line begins in the predictions file. ``score`` is
-    the first rule's (0 to 1; of a perplexity the nats per unit, with a column of units beside it), null where the request failed.
+    each further rule, then ``groups``, ``key``, ``shots_dropped``, the tokens that the reply used (``USAGE``), ``cluster``,
+    ``pattern``, the way of the first rule's extractor that read the answer (null where it has only one), and ``offset``, where
+    the reply's line begins in the predictions file. ``score`` is the first rule's (0 to 1; of a perplexity the nats per unit,
+    with a column of units beside it), null where the request failed.
     """
     replies = replies.rename({"choices": "likelihoods"}, strict=False).with_columns(pl.col("sample").fill_null(0))
     if "cluster" not in items.columns:  # asked by an older ocli
@@ -170,7 +172,9 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, sa
     units = [units_of(task.score[0])] if units_of(task.score[0]) in scored.columns else []
     told = [column for number in range(len(task.score)) for column in told_columns(task, number).values()]
     used = [pl.col("usage").struct.field(name).alias(f"{name}_tokens") for name in USAGE]
-    return scored.select(*COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used, "cluster", "offset")
+    return scored.select(
+        *COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used, "cluster", "pattern", "offset"
+    )
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
@@ -184,7 +188,7 @@ def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
     unanswered = pl.col("answer0").is_null() if compared else pl.col("score0").is_null() | ~told  # a server may tell of none
     status = pl.when(failed).then(pl.lit("failed")).when(unanswered).then(pl.lit("unanswered")).otherwise(pl.lit("ok"))
     labels = {"score" if number == 0 else rule.label: pl.col(f"score{number}") for number, rule in enumerate(task.score)}
-    return scored.with_columns(answer.alias("answer"), status.alias("status"), **labels)
+    return scored.with_columns(answer.alias("answer"), pl.lit(None, pl.String).alias("pattern"), status.alias("status"), **labels)
 
 
 def _score_texts(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:
@@ -203,10 +207,9 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     failed = pl.col("error").is_not_null()
     text = pl.when(~failed).then(pl.col("text").fill_null(""))
     for number, rule in enumerate(task.score):
-        assert rule.extract is not None  # the schema's word for a generated reply
-        extract = extractor.get(rule.extract.name, rule.extract.options)
         # Answers first, as columns of their own: a metric may read its answer several times.
-        frame = frame.with_columns(extract(text, choices, **rule.extract.options).alias(f"_answer{number}"))
+        read = _read(frame, text, choices, rule)
+        frame = frame.with_columns(read["answer"].alias(f"_answer{number}"), read["pattern"].alias(f"_pattern{number}"))
     truncated = (pl.col("finish_reason") == "length").fill_null(value=False) | unclosed_thought(text).fill_null(value=False)
     status = (
         pl.when(failed)
@@ -217,7 +220,7 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
         .then(pl.lit("unanswered"))
         .otherwise(pl.lit("ok"))
     )
-    frame = frame.with_columns(pl.col("_answer0").alias("answer"), status.alias("status"))
+    frame = frame.with_columns(pl.col("_answer0").alias("answer"), pl.col("_pattern0").alias("pattern"), status.alias("status"))
     # A run of an older ocli has one target an item, and nearly every task has.
     several = "accepted" in frame.columns and bool((frame["accepted"].list.len() > 1).any())
     if several:
@@ -240,6 +243,14 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     except OcliError as error:  # a metric's own words, to which polars adds the expression that it stood in
         raise type(error)(str(error).partition("\n\n")[0]) from None
     return frame.unique("position", keep="first", maintain_order=True) if several else frame
+
+
+def _read(frame: pl.DataFrame, text: pl.Expr, choices: tuple[str, ...], rule: Rule) -> pl.DataFrame:
+    """Return what a rule's extractor reads of the replies: the columns ``answer`` and ``pattern``."""
+    assert rule.extract is not None  # the schema's word for a generated reply
+    extract = extractor.get(rule.extract.name, rule.extract.options)
+    read = frame.select(reading(extract, text, choices, **rule.extract.options).alias("read")).unnest("read")
+    return read.select("answer", "pattern")
 
 
 def told_columns(task: TaskSpec, number: int) -> dict[str, str]:

@@ -9,9 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from conftest import Ocli, Write
 
+from ocli.catalog import load_tasks
 from ocli.extract.ways import ByWays, reading
 from ocli.registry import extractor
+from ocli.scoring import ITEM_SCHEMA, reply_schema, score_replies
 
 CASES = Path(__file__).parent / "cases"
 
@@ -66,3 +69,38 @@ def test_every_extractor_with_several_ways_has_cases_in_both_languages() -> None
         told = [case["reply"] for case in TABLE if case["extractor"] == name and case["pattern"]]
         assert any(reply.isascii() for reply in told), name
         assert not all(reply.isascii() for reply in told), name
+
+
+REPLIES = ["The answer is 1.", "#### 1", "so 1", "no idea", None]
+RULES = """
+data: {local: ./sums.jsonl, fields: {target: answer}}
+prompt: plain
+score: [{extract: %s, metric: accuracy}, {name: further, extract: number, metric: accuracy}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("extract", "patterns"), [("number", ["answer phrase", "behind ####", "last number", None, None]), ("text", [None] * 5)]
+)
+def test_results_of_a_run_tell_the_pattern(ocli: Ocli, write: Write, extract: str, patterns: list[str | None]) -> None:
+    write("recipes/tasks/math/sums.yaml", RULES % extract)
+    write(
+        "recipes/tasks/math/sums.jsonl", "\n".join(json.dumps({"question": reply, "answer": "1"}) for reply in map(str, REPLIES))
+    )
+    write("prompts/plain.jinja", "{% block user %}{{ question }}{% endblock %}{% block assistant %}{{ target }}{% endblock %}")
+    said = [{"id": str(place), "text": reply} for place, reply in enumerate(REPLIES) if reply]
+    write("said/sums.jsonl", "\n".join(map(json.dumps, said)))
+    run = ocli("eval", "-m", "replay:said", "-t", "sums").run  # the last item has no reply, and has failed
+    [path] = run.glob("results/*/sums.parquet")
+    results = pl.read_parquet(path)
+    assert results.columns[-3:] == ["cluster", "pattern", "offset"]
+    assert results["pattern"].to_list() == patterns
+    assert results.schema["pattern"] == pl.String
+
+
+def test_likelihoods_and_tasks_without_rows_have_the_column_too() -> None:
+    for name in ("ceval_ppl", "gsm8k_gen"):
+        [(_, task)] = load_tasks(name)
+        replies = pl.DataFrame(schema=reply_schema(task))
+        results = score_replies(pl.DataFrame(schema=ITEM_SCHEMA), replies, task)
+        assert results.schema["pattern"] == pl.String
