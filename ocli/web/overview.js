@@ -1,0 +1,41 @@
+// The first page: what happened, the table, charts, and the conditions under which the models were asked.
+
+function overview(page) {
+  const notes = page.notes ?? [];
+  const urgent = notes.filter((note) => /INCOMPLETE|NO SCORE/.test(note));
+  return h("main", {}, page.live || Object.keys(page.progress ?? {}).length ? progressCard(page) : null,
+    urgent.length ? h("ul.alert", {}, urgent.map((note) => h("li", {}, note))) : null,
+    h("section.card.flush", { id: "table" }, h("h2", {}, say("results")), scoreTable(page)),
+    h("div.grid.charts", { id: "charts" }, h("h2.wide", {}, say("charts")), page.models.length > 1 ? h("div.wide", {}, legend(page)) : null,
+      capabilityChart(page), costChart(page), subsetChart(page)),
+    conditionsCard(page),
+    notes.length ? h("details.card.notes", { id: "notes" }, h("summary", {}, say("allNotes")), h("ul", {}, notes.map((note) => h("li", {}, note)))) : null);
+}
+
+// The settings of each model, those that differ between models first to be seen.
+function conditionsCard(page) {
+  const known = page.models.filter((model) => page.conditions?.[model]?.length);
+  if (!known.length) return null;
+  const values = Object.fromEntries(known.map((model) => [model, new Map(page.conditions[model])]));
+  const names = [...new Set(known.flatMap((model) => page.conditions[model].map(([name]) => name)))];
+  const differs = (name) => new Set(known.map((model) => values[model].get(name))).size > 1;
+  const any = known.length > 1 && names.some(differs);
+  const body = h("tbody", {}, names.map((name) => h("tr", { class: known.length > 1 && differs(name) ? "differs" : "same" }, h("th.first", { scope: "row" }, name,
+    known.length > 1 && differs(name) ? h("small", {}, say("differs")) : null), known.map((model) => h("td", {}, h("span.setting", {}, values[model].get(name) ?? "–"))))));
+  const only = h("input", { type: "checkbox", onchange: () => body.classList.toggle("only", only.checked) });
+  return h("section.card.flush", { id: "conditions" }, h("div.card-head", {}, h("h2", {}, say("conditions")),
+    any ? h("label.check", {}, only, say("onlyDiffering")) : known.length > 1 ? h("span.quiet", {}, say("noDifference")) : null),
+    h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("conditions") }, h("table.conditions", {}, h("thead", {}, h("tr", {}, h("th.first", {}, say("setting")),
+      known.map((model) => h("th", { scope: "col" }, modelName(model, page.models.indexOf(model)))))), body)));
+}
+
+function progressCard(page) {
+  const bars = page.models.map((model, place) => {
+    const parts = Object.entries(page.progress?.[model] ?? {});
+    const done = d3.sum(parts, ([, [n]]) => n), all = d3.sum(parts, ([, [, n]]) => n);
+    return h("div.progress", {}, modelName(model, place), h("progress", { value: String(done), max: String(all || 1), "aria-label": model }),
+      h("span.n", {}, `${count(done)} / ${count(all)}`), h("details", {}, h("summary", {}, say("task")), parts.map(([task, [n, of]]) =>
+        h("div.progress.part", {}, h("span", {}, task), h("progress", { value: String(n), max: String(of || 1), "aria-label": task }), h("span.n", {}, `${count(n)} / ${count(of)}`)))));
+  });
+  return h("section.card", { id: "progress" }, h("div.card-head", {}, h("h2", {}, say("progress")), page.live ? h("span.live", {}, say("live")) : null), bars);
+}
