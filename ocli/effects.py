@@ -21,6 +21,8 @@ class Kind:
     points: float | None = None
     source: str = ""
     follows: tuple[str, ...] = ()
+    in_parts: tuple[str, ...] = ()
+    """Conditions that say the same in parts: where both sides tell these, a difference of the whole says nothing new."""
     longest: int = 120
     """Longer values are cut, and end with a hash of the whole."""
 
@@ -60,8 +62,8 @@ KINDS = (
     Kind("data"),
     Kind("questions", None, "", ("data", "items")),
     Kind("items"),
-    Kind("all that is asked", None, "", (*_ASKED, *_DRAWN, "on_overflow")),
-    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision"), 400),
+    Kind("all that is asked", None, "", (*_ASKED, *_DRAWN, "on_overflow"), ("prompt", "questions")),
+    Kind("prompt ids", None, "", (*_ASKED, "BOS", "chat template", "model", "model revision"), longest=400),
     Kind("model"),
     Kind("model revision", None, "", ("model",)),
     Kind("engine"),

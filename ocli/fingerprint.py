@@ -95,6 +95,8 @@ def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[st
     found = []
     for one in a:
         explained = {task for cause in one.kind.follows for task in differ.get(cause, {})}
+        if one.kind.in_parts and all(part in shared for part in one.kind.in_parts):
+            continue
         left = {task: pair for task, pair in differ.get(one.name, {}).items() if not {"", task} & explained}
         by_pair: dict[tuple[str, str], list[str]] = {}
         for task, pair in left.items():
@@ -125,7 +127,7 @@ def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Val
         "dtype": record.get("dtype"),
         "KV cache dtype": record.get("kv_cache_dtype"),
         "context": _text(record.get("context")),
-        "model": record.get("served_model") or _name(spec.path),
+        "model": record.get("served_model") or _name(spec),
         "model revision": _revision(record) or spec.revision,
         "engine": spec.engine,
         "attention": record.get("attention"),
@@ -264,9 +266,11 @@ def _hosts(urls: str | None) -> str | None:
     return ", ".join(f"{part.hostname or '?'}{f':{part.port}' if part.port else ''}" for part in parts)
 
 
-def _name(path: str | None) -> str | None:
-    """Return a hub id as it is, of a directory the last name."""
-    return Path(path).name if path and path.startswith((".", "/", "~")) else path
+def _name(spec: ModelSpec) -> str | None:
+    """Return a hub id as it is, of a directory or a file the last name."""
+    path = spec.path or ""
+    local = spec.engine == "replay" or path.startswith((".", "/", "~"))
+    return Path(path).name if local else spec.path
 
 
 def _plain(values: Mapping[str, Any] | None) -> str | None:
