@@ -1,4 +1,4 @@
-"""The files that docs/adding-a-benchmark.md shows make a benchmark that works, and the READMEs list the catalog as it is."""
+"""The files that docs/adding-a-benchmark.md shows make a benchmark that works, and the pages list the catalog as it is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_check_says_how_many_items_are_missing(ocli: Ocli, write: Write) -> None
     assert "the data has 239 items, but 240 are published" in done.err
 
 
-def test_readmes_list_the_catalog_as_it_is() -> None:
+def test_pages_list_the_catalog_as_it_is() -> None:
     script = ROOT / "scripts" / "catalog_table.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
