@@ -81,7 +81,7 @@ def measure(run: Run) -> dict[str, Any]:
         figures: dict[str, Any] = {"start_s": round(time.perf_counter() - began, 2)}
         figures["html_s"], _ = ask(url, "/")
         figures["page_s"], page = ask(url, "/api/page")
-        total = json.loads(page)["tasks"][TASK]["items"]
+        total = figures["items"] = json.loads(page)["tasks"][TASK]["items"]
         first, *_ = json.loads(page)["models"]
         asked = {
             "first": {},
@@ -120,7 +120,7 @@ def main() -> None:
         there = sorted(folder.glob("*/*/results"))
         run = Run(there[-1].parent) if there else make_run(folder, arguments.items)
         size = sum(path.stat().st_size for path in run.path.glob("predictions/*/*"))
-        print(json.dumps({"items": arguments.items, "predictions_gb": round(size / 1e9, 2), **measure(run)}))
+        print(json.dumps({"predictions_gb": round(size / 1e9, 2), **measure(run)}))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from typing import Annotated, Optional
 
@@ -10,7 +11,7 @@ import typer
 
 from ocli.cli.app import app
 from ocli.cli.options import Debug
-from ocli.cli.printing import out
+from ocli.cli.printing import out, say
 
 
 @app.command()
@@ -39,8 +40,10 @@ def view(
         run.recipe()
 
     def ready(url: str, bound: int) -> None:
-        out(f"from another machine: ssh -L {bound}:127.0.0.1:{bound} {os.uname().nodename}")
-        out(f"Ctrl-C ends it; the page is at {url}")
+        out(url)
+        if "?token=" not in url:
+            say(f"from another machine: ssh -L {bound}:127.0.0.1:{bound} {platform.node()}, then the same address there")
+        say("Ctrl-C ends it")
         if browser and sys.stdout.isatty() and _has_display():
             import threading
             import webbrowser

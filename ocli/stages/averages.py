@@ -72,9 +72,9 @@ def has_clusters(results: pl.DataFrame) -> bool:
 
 
 def draws_of(items: pl.DataFrame, *columns: pl.Expr) -> pl.DataFrame:
-    """Sum columns over each subset's clusters; an item without a cluster is one of its own."""
+    """Return a row for each cluster of each subset, with these sums; an item without a cluster is one of its own."""
     alone = pl.when(pl.col("cluster").is_null()).then(pl.col("id")).alias("_alone")
-    return items.group_by("subset", "cluster", alone, maintain_order=True).agg(column.sum() for column in columns)
+    return items.group_by("subset", "cluster", alone, maintain_order=True).agg(*columns)
 
 
 def _sums(y: pl.Expr, x: pl.Expr) -> dict[str, pl.Expr]:
@@ -128,7 +128,8 @@ def per_item(results: pl.DataFrame) -> pl.DataFrame:
 
 def cells_of(kind: MeanScore | WeightedMean, items: pl.DataFrame) -> list[Cell]:
     """Sum the scores of each subset's items (``per_item``), and count what has none."""
-    grouped = items.group_by("subset", maintain_order=True).agg(**kind.sums, **{word: pl.col(word).sum() for word in COUNTS})
+    sums = {**kind.sums, **{word: pl.col(word).sum() for word in COUNTS}}
+    grouped = items.lazy().group_by("subset", maintain_order=True).agg(**sums).collect()  # lazy: copies only what is summed
     if kind.clustered:
         grouped = grouped.join(_clusters_of(kind, items), on="subset", how="left", nulls_equal=True, maintain_order="left")
     return [
@@ -139,7 +140,7 @@ def cells_of(kind: MeanScore | WeightedMean, items: pl.DataFrame) -> list[Cell]:
 
 def _clusters_of(kind: MeanScore | WeightedMean, items: pl.DataFrame) -> pl.DataFrame:
     """Sum the sums of each subset's clusters; ``values`` are what each adds to the subset's total beyond its share."""
-    draws = draws_of(items.filter(kind.y.is_not_null()), kind.y.alias("y"), kind.x.alias("x"))
+    draws = draws_of(items.filter(kind.y.is_not_null()), kind.y.sum().alias("y"), kind.x.sum().alias("x"))
     y, x = pl.col("y"), pl.col("x")
     sums = {f"clusters_{name}": value for name, value in _sums(y, x).items()}
     values = (y - y.sum() / x.sum() * x).head(bootstrap.MOST + 1).implode()

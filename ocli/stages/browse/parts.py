@@ -82,9 +82,15 @@ class Part:
 
     def brief(self) -> pl.DataFrame:
         """Return what the report's means are made of, which is a small part of the results."""
-        told = pl.when(pl.col("answer").is_not_null()).then(pl.lit("")).alias("answer")  # only whether there is one
-        left_out = [*LONG, *(["id"] if self.task.samples == 1 else [])]
-        return self.collect(self._raw().with_columns(told).drop(left_out, strict=False))
+        smaller = [
+            pl.when(pl.col("answer").is_not_null()).then(pl.lit(value=True)).alias("answer"),  # only whether there is one
+            pl.col("subset").cast(pl.Categorical),
+            pl.col("groups").cast(pl.List(pl.Categorical)),
+            pl.col("status").cast(STATUS, strict=False),
+            pl.col("shots_dropped").cast(pl.Int32),
+        ]
+        left_out = [*LONG, *(["id"] if self.task.samples == 1 and self.task.cluster is None else [])]
+        return self.collect(self._raw().with_columns(smaller).drop(left_out, strict=False))
 
     @cached_property
     def counts(self) -> dict[str, int]:
