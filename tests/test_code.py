@@ -96,7 +96,7 @@ def test_twin_agrees_with_opencompass_line_by_line(theirs: str, ours: str) -> No
     lines = (GOLDEN / "postprocessors.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["postprocessor"] == theirs]
     frame = pl.DataFrame({"reply": [row["input"] for row in rows]})
-    found = frame.select(extractor.get(ours, {})(pl.col("reply"), ()))["reply"].to_list()
+    found = frame.select(extractor.get(ours, {})(pl.col("reply"), ())).to_series().to_list()
     assert [answer or "" for answer in found] == [row["output"] for row in rows]
     assert len(rows) >= 35
 

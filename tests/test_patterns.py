@@ -18,6 +18,11 @@ from ocli.scoring import ITEM_SCHEMA, reply_schema, score_replies
 
 CASES = Path(__file__).parent / "cases"
 
+BY_REGEX = {"first_option", "mbpp"}
+"""Twins of OpenCompass whose many ways have no other name than their regular expression."""
+CHINESE = {"charges", "law_articles", "prison_months"}
+"""Extractors of LawBench, which knows no other language."""
+
 Case = dict[str, Any]
 
 
@@ -61,13 +66,17 @@ def test_pattern_is_told_of_every_answer_and_of_nothing_else() -> None:
     for case, (answer, pattern) in zip(READ, readings(READ), strict=True):
         name = case["extractor"]
         assert answer == case["answer"], case
-        assert (pattern in ways[name]) if ways[name] and answer is not None else (pattern is None), (case, pattern)
+        free = name == "bbh" and (not case["choices"] or len(case["choices"][0]) > 1)  # bbh_freeform has one way
+        if answer is None or not ways[name] or free:
+            assert pattern is None, case
+        else:
+            assert pattern in ways[name] or (pattern and name in BY_REGEX), (case, pattern)
 
 
 def test_every_extractor_with_several_ways_has_cases_in_both_languages() -> None:
     for name in {case["extractor"] for case in READ if isinstance(extractor.get(case["extractor"], case["options"]), ByWays)}:
         told = [case["reply"] for case in TABLE if case["extractor"] == name and case["pattern"]]
-        assert any(reply.isascii() for reply in told), name
+        assert name in CHINESE or any(reply.isascii() for reply in told), name
         assert not all(reply.isascii() for reply in told), name
 
 

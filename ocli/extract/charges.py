@@ -15,6 +15,7 @@ import polars as pl
 
 from ocli.extract._expr import each_reply
 from ocli.extract.labels import affirmed, as_labels, marked
+from ocli.extract.ways import ByWays, Way, settle, unread
 from ocli.registry import extractor
 
 # 罪 ends a charge, but not in 犯罪所得 or 罪名.
@@ -29,14 +30,18 @@ _SHORTEST = 4
     "[罪名]：{}罪[eoa]", "罪名：{}", "罪名:{}。", "被告人的行为构成{}罪。", "被告人触犯{}罪，应予处罚。",
     "<think>先看案情，再作判断。</think>\n\n[罪名]{}<eoa>",
 )  # fmt: skip
+@ByWays
 def charges(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = ()) -> pl.Expr:
     """Return the charges the reply names, in the order of the list, joined by ";"; null where it names none.
 
     ``labels`` are all charges (lists in the list are opened); default: the task's choices.
     """
     reader = _Charges(as_labels("charges", labels or choices))
-    reply = affirmed(text)
-    return pl.coalesce(each_reply(part, reader.read) for part in (marked(reply), reply))
+    ways: list[tuple[str, Way]] = [
+        ("marked", lambda reply: each_reply(marked(reply), reader.read)),
+        ("anywhere", lambda reply: each_reply(reply, reader.read)),
+    ]
+    return settle(unread(affirmed(text)), ways)
 
 
 class _Charges:

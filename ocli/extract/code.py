@@ -15,8 +15,8 @@ from textwrap import dedent, indent
 
 import polars as pl
 
-from ocli.extract._expr import each_reply
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, each_reading
 from ocli.registry import extractor
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)(.*)$")
@@ -31,17 +31,18 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @extractor
+@ByWays
 def code(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the program of a reply: what its fenced blocks define, or else its lines of code; null where there are none.
 
     Of two definitions of a name the later holds, unless it is a stub. Calls, assertions and the like behind the last definition
     only try it out, and are left out. A body ends before the next statement at the margin, where a base model begins anew.
     """
-    return each_reply(strip_thoughts(text), program_of)
+    return each_reading(strip_thoughts(text), _program_of)
 
 
-def program_of(reply: str) -> str | None:
-    """Return the program of a reply without thoughts."""
+def _program_of(reply: str) -> tuple[str | None, str]:
+    """Return the program of a reply without thoughts, and where it stood."""
     reply = reply.replace("\r\n", "\n")
     if "[BEGIN]" in reply:  # MBPP's own examples are written like this
         reply = reply.partition("[BEGIN]")[2]
@@ -49,13 +50,14 @@ def program_of(reply: str) -> str | None:
     if (quoted := reply.strip())[:1] == "'" and _DEFINES.search(quoted[1:]):
         reply = quoted[1:].removesuffix("'")
     if _makes(reply.strip("\n")):
-        return _tidy(reply.strip("\n"))  # nothing else: fences within are a docstring's
+        return _tidy(reply.strip("\n")), "whole reply"  # fences within are a docstring's
     before, blocks = _split(reply)
     if blocks and not blocks[0].tag and (read := _unfenced(before)) and (_parsed(read) or _as_body(read)):
-        return read  # only the end of the fence is here: its beginning stood in the prompt
+        return read, "before a fence"  # only the fence's end is here: its beginning stood in the prompt
     texts = [block.text for block in blocks if block.tag.lower() in _PYTHON and block.text.strip()]
-    texts = texts or _ONE_LINE.findall(reply)
-    return _together(texts) if texts else _unfenced(before if blocks else reply)
+    if texts := texts or _ONE_LINE.findall(reply):
+        return _together(texts), "fenced"
+    return _unfenced(before if blocks else reply), "unfenced"
 
 
 @dataclass

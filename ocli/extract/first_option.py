@@ -8,10 +8,12 @@ character". None of them looks around, so that they are polars expressions here 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import polars as pl
 
 from ocli.extract.opencompass import SPACE, letters_of, strip
+from ocli.extract.ways import ByWays, settle, unread
 from ocli.registry import extractor
 
 # In the patterns: <L> one of the letters, in a group of its own.
@@ -71,19 +73,15 @@ _CUSHION = (r"<L>:", r"<L>")
 
 
 @extractor
+@ByWays
 def first_option(text: pl.Expr, choices: Sequence[str], *, options: str = "", cushion: bool = True) -> pl.Expr:
     """Return the letter of the first pattern that finds one; with ``cushion`` any letter at all, where none does.
 
-    ``options`` are the letters to look for; default: the task's choices.
+    ``options`` are the letters to look for; default: the task's choices. The way that read an answer is named by its pattern.
     """
     letters = letters_of(options, choices, "first_option")
-    state = pl.struct(strip(text).alias("reply"), pl.lit(None, pl.String).alias("found"))
-    for pattern in _PATTERNS + (_CUSHION if cushion else ()):
-        # A reply that was read is null from there on: it costs the later patterns nothing.
-        open_reply = pl.when(pl.field("found").is_null()).then(pl.field("reply"))
-        found = pl.coalesce(pl.field("found"), _find(open_reply, pattern, letters))
-        state = state.struct.with_fields(found.alias("found"))
-    return state.struct.field("found")
+    patterns = _PATTERNS + (_CUSHION if cushion else ())
+    return settle(unread(strip(text)), [(pattern, partial(_find, pattern=pattern, letters=letters)) for pattern in patterns])
 
 
 def _find(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:

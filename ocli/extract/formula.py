@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract._expr import once
+from ocli.extract._expr import or_null
 from ocli.extract.boxed import boxed
 from ocli.extract.stated import NEXT_QUESTION, behind_cue, in_bold, only_line
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, Way, settle, unread
 from ocli.registry import extractor
 
 _DOLLARS = {"\\(": "$", "\\)": "$", "\\[": "$", "\\]": "$", "$$": "$", "＄": "$"}
@@ -27,24 +28,24 @@ _FORMULA = r"\$((?:[^$\\]|\\.)+)\$"
     "**Answer:** {}", "Therefore, the final answer is: {}.", "Reasons.\n\n**{}**",
     "<think>The answer is $7$.</think>\n\nThe answer is {}.",
 )  # fmt: skip
+@ByWays
 def formula(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the formula or words that the reply gives as its answer; several parts are joined by ";"."""
     reply = strip_thoughts(text).str.replace(NEXT_QUESTION, "").str.replace_many(_DOLLARS, leftmost=True)
-    answer = once(reply, _found).str.replace_all(r"\*\*|`", "")
-    answer = answer.str.strip_chars(" \t\n").str.replace(r"(?:[.!,;]|[。！，；])+$", "").str.strip_chars(" ")
-    return once(answer, lambda text: pl.when(text != "").then(text))
-
-
-def _found(reply: pl.Expr) -> pl.Expr:
-    line = pl.coalesce(behind_cue(reply), in_bold(reply), only_line(reply))
-    return pl.coalesce(_boxes(reply), once(line, lambda text: pl.coalesce(_in_dollars(text), text)))
+    ways: list[tuple[str, Way]] = [("boxed", _boxes), ("answer phrase", behind_cue), ("bold", in_bold), ("only line", only_line)]
+    read = settle(unread(reply), ways)
+    inner = pl.when(pl.field("pattern") != "boxed").then(pl.field("answer"))
+    read = read.struct.with_fields(pl.coalesce(_in_dollars(inner), pl.field("answer")).alias("answer"))
+    answer = pl.field("answer").str.replace_all(r"\*\*|`", "").str.strip_chars(" \t\n")
+    answer = answer.str.replace(r"(?:[.!,;]|[。！，；])+$", "").str.strip_chars(" ")
+    return read.struct.with_fields(answer.alias("answer")).struct.with_fields(or_null(pl.field("answer")).alias("answer"))
 
 
 def _boxes(reply: pl.Expr) -> pl.Expr:
     """Return what stands in the boxes of the last line that has any; null where there are none."""
     line = reply.str.extract_all(rf"(?m)^.*{_BOX}.*$").list.last()
     boxes = line.str.replace_all(_BOX, "\n\\boxed").str.split("\n").list.eval(boxed(pl.element(), ())).list.drop_nulls()
-    whole: pl.Expr = boxed(reply, ())  # one box may go over several lines
+    whole = boxed(reply, ())  # one box may go over several lines
     return pl.when(boxes.list.len() > 1).then(boxes.list.join(";")).otherwise(whole)
 
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract._expr import each_reply, or_null
+from ocli.extract._expr import or_null
 from ocli.extract.choice import choice
 from ocli.extract.option_set import option_set
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, each_reading
 from ocli.registry import extractor
 
 _NUMBER = r"(?:第?[(\[]?(?P<number>\d{1,3})[)\]]?\s*[题小、.:,]{0,3}\s*)"
@@ -41,40 +42,39 @@ _MARKUP = str.maketrans("", "", "*`$_#")
     "{}", "【答案】 {} <eoa>", "【解析】 略 <eoe>\n【答案】: {} <eoa>", "【答案】**{}**<eoa>", "**【答案】** {}", "【答案】\n{}",
     "答案：{}", "**答案：{}**", "答案是{}。", "**{}**", "<think>答案是 A？</think>\n\n【解析】 略 <eoe>\n【答案】 {} <eoa>",
 )  # fmt: skip
+@ByWays
 def gaokao(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the letter, the set of letters ("AC"), or the letters of several questions ("A D - B")."""
-    answer: pl.Expr
     if choices:
         letters = "".join(sorted(set("".join(choices))))
         single = all(len(each) == 1 for each in choices)
-        answer = choice(text, choices) if single else option_set(text, choices, letters=letters)
-        return answer
-    return each_reply(strip_thoughts(text), _several)
+        return choice.read(text, choices) if single else option_set.read(text, choices, letters=letters)
+    return each_reading(strip_thoughts(text), _several)
 
 
-def _several(reply: str) -> str | None:
+def _several(reply: str) -> tuple[str | None, str]:
     """Read the marked answers, one a mark; else the letters behind the one mark or all of them, listed or numbered."""
     plain = unicodedata.normalize("NFKC", reply).translate(_MARKUP)
     if reasoned := _numbered_with_reasons(plain):
-        return _in_order(reasoned)
+        return _in_order(reasoned), "numbered with reasons"
     marks = next(filter(None, (list(mark.finditer(plain)) for mark in _MARKS)), [])
     if len(marks) > 1:
         ends = [mark.start() for mark in marks[1:]] + [len(plain)]
         told = [(mark["number"], _FIRST.match(plain[mark.end() : end])) for mark, end in zip(marks, ends, strict=True)]
         answers = [(number, found["letter"] if found else "-") for number, found in told]
-        return _in_order(answers) if any(letter != "-" for _, letter in answers) else None
+        return _in_order(answers) if any(letter != "-" for _, letter in answers) else None, "marked each"
     rest = plain[marks[0].end() :] if marks else plain
     rest = re.split(r"<eoa>|\n\s*\n", rest.strip())[0]
     if _BARE.fullmatch(rest):
-        return " ".join(re.findall("[A-G]", rest))
+        return " ".join(re.findall("[A-G]", rest)), "marked list" if marks else "alone"
     ranges = _RANGE.findall(rest if marks else plain)
     if ranges:
-        return " ".join(re.findall("[A-G]", "".join(ranges)))
+        return " ".join(re.findall("[A-G]", "".join(ranges))), "numbered range"
     numbered = [(found["number"], found["letter"]) for found in _NUMBERED.finditer(rest if marks else plain)]
     if numbered:
-        return _in_order(numbered)
+        return _in_order(numbered), "numbered"
     first = _FIRST.match(rest) if marks else None
-    return first["letter"] if first else None
+    return first["letter"] if first else None, "marked"
 
 
 def _numbered_with_reasons(plain: str) -> list[tuple[str | None, str]]:

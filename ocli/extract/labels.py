@@ -16,6 +16,7 @@ import polars as pl
 from ocli.errors import RecipeError
 from ocli.extract._expr import or_null
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, Way, settle, unread
 from ocli.registry import extractor
 
 _SPELLINGS = {"／": "/", " / ": "/", "**": "", "__": "", "`": "", "\r": "", "\u200b": ""}
@@ -30,6 +31,7 @@ _CUE = r"(?s)^.*(?:答案|类别|标签|焦点|归[为类]|属于|分类)[^。\n
     "{}", "{}。", "**{}**", "[类别]{}<eoa>", "[类别] {} <eoa>", "【类别】{}", "[类别]\n{}", "[争议焦点]**{}**<eoa>",
     "[答案]：{}[eoa]", "类别：{}", "答案是{}。", "该句触发的事件为：{}。", "<think>先看案情，再作判断。</think>\n\n[类别]{}<eoa>",
 )  # fmt: skip
+@ByWays
 def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (), single: bool = False) -> pl.Expr:
     """Return the labels the reply names, in the order of the list, joined by ";"; null where it names none.
 
@@ -37,11 +39,15 @@ def labels(text: pl.Expr, choices: Sequence[str], *, labels: Sequence[str] = (),
     the reply names several without a mark, that of its last phrase ("争议焦点是") counts, and still several are null.
     """
     offered = as_labels("labels", labels or choices)
-    reply = affirmed(text)
-    if not single:
-        return pl.coalesce(_named(marked(reply), offered), _named(reply, offered))
-    parts = (marked(reply), reply, reply.str.extract(_CUE))
-    return pl.coalesce(_only(_named(part, offered)) for part in parts)
+
+    def named(part: pl.Expr) -> pl.Expr:
+        found = _named(part, offered)
+        return _only(found) if single else found
+
+    ways: list[tuple[str, Way]] = [("marked", lambda reply: named(marked(reply))), ("anywhere", named)]
+    if single:
+        ways.append(("answer phrase", lambda reply: named(reply.str.extract(_CUE))))
+    return settle(unread(affirmed(text)), ways)
 
 
 @extractor

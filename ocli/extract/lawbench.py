@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from ocli.extract._expr import each_reply
 from ocli.extract.numerals import to_digits
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, each_reading
 from ocli.registry import extractor
 
 _PARTS = re.compile(r"第?[(（]?\d+[)）]?[款项](?:第?[(（]?\d+[)）]?项)?|之\d+")
@@ -37,10 +38,10 @@ _SEPARATOR = re.compile(r"(?<=\d)[,，](?=\d{3}(?!\d))")
 _SUM = r"(\d+(?:\.\d+)?(?:\s*[亿万千百]+(?:\d+(?:\.\d+)?(?=[千百]))?)*)\s*余?\s*元"
 _GAP = r"[^\d。\n]{0,12}"
 _TOTALS = (
-    re.compile(rf"(?:犯罪金额|涉案金额|总金额|总额|总价值|总计|合计|共计){_GAP}{_SUM}"),
-    re.compile(rf"\A\W*(?:人民币)?\s*{_SUM}"),
-    re.compile(rf"共{_GAP}{_SUM}"),
-    re.compile(_SUM),
+    ("called the total", re.compile(rf"(?:犯罪金额|涉案金额|总金额|总额|总价值|总计|合计|共计){_GAP}{_SUM}")),
+    ("opening sum", re.compile(rf"\A\W*(?:人民币)?\s*{_SUM}")),
+    ("called the total", re.compile(rf"共{_GAP}{_SUM}")),
+    ("last sum", re.compile(_SUM)),
 )
 _UNITS = {"亿": 10**8, "万": 10**4, "千": 1000, "百": 100}
 
@@ -60,12 +61,13 @@ _AROUND_WORDS = re.compile(
     "**[法条]** 刑法第{}条<eoa>", "刑法第{}条", "《中华人民共和国刑法》第{}条。", "本案适用刑法第{}条的规定。",
     "<think>先看案情，再作判断。</think>\n\n[法条]刑法第{}条<eoa>",
 )  # fmt: skip
+@ByWays
 def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the articles of the Criminal Law that the reply names, as numbers from low to high ("234;275"); null for none.
 
     Articles of other laws, paragraphs (第一款) and the number behind 之 (第133条之一) are left out.
     """
-    return _read(text, _articles)
+    return each_reading(_plain(text), _articles)
 
 
 @extractor.reads(
@@ -73,9 +75,10 @@ def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     "**[刑期]** {}个月<eoa>", "刑期：{}个月。", "判处有期徒刑{}个月。", "判处有期徒刑{}个月，并处罚金人民币2000元。",
     "<think>先看案情，再作判断。</think>\n\n[刑期]{}月<eoa>",
 )  # fmt: skip
+@ByWays
 def prison_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the term in months (有期徒刑一年六个月 is 18); "0" for no punishment, "无期" for life and death; else null."""
-    return _read(text, _months)
+    return each_reading(_plain(text), _months)
 
 
 @extractor.reads(
@@ -83,9 +86,10 @@ def prison_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     "**[金额]** {}元<eoa>", "犯罪总金额为{}元。", "合计人民币{}元。", "上文涉及到的犯罪金额:{}元。",
     "<think>先看案情，再作判断。</think>\n\n[金额]{}元<eoa>",
 )  # fmt: skip
+@ByWays
 def yuan(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the sum of money in yuan (0.85万元 is 8500): the one marked or called the total, else the last one; else null."""
-    return _read(text, _yuan)
+    return each_reading(_plain(text), _yuan)
 
 
 @extractor.reads(
@@ -97,7 +101,7 @@ def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> 
 
     What stands behind a type's colon belongs to it, up to the next type, the line's end or a semicolon; or the list below it.
     """
-    return _read(text, lambda reply: _entities(reply, types))
+    return each_reply(_plain(text), lambda reply: _entities(reply, types))
 
 
 @extractor.reads(
@@ -107,13 +111,12 @@ def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> 
 )  # fmt: skip
 def trigger_words(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the words that the reply lists, joined by ";"; null for none. Any of ;；、,， and a line's end parts them."""
-    return _read(text, _triggers)
+    return each_reply(_plain(text), _triggers)
 
 
-def _read(text: pl.Expr, read: Callable[[str], str | None]) -> pl.Expr:
-    """Apply ``read`` to each reply, without thoughts, bold marks and what stands behind ``<eoa>``."""
-    reply = strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "").str.replace_all(r"\*\*|__|`|\r", "")
-    return each_reply(reply, read)
+def _plain(text: pl.Expr) -> pl.Expr:
+    """Return each reply without thoughts, bold marks and what stands behind ``<eoa>``."""
+    return strip_thoughts(text).str.replace(r"(?s)[<\[]eoa[>\]].*$", "").str.replace_all(r"\*\*|__|`|\r", "")
 
 
 def _marked(reply: str, names: str) -> str | None:
@@ -122,43 +125,46 @@ def _marked(reply: str, names: str) -> str | None:
     return found[-1].strip() or None if found else None
 
 
-def _articles(reply: str) -> str | None:
+def _articles(reply: str) -> tuple[str | None, str]:
     marked = _marked(reply, "法条|法律条文|答案")
     body = _OTHER_LAW.sub("", _PARTS.sub("", to_digits(marked or reply)))
     named = "、".join(match[1] for match in _ARTICLES.finditer(body))
     if not named and (marked or _BARE_ARTICLES.fullmatch(body)):
         named = body
-    return ";".join(map(str, sorted({int(number) for number in re.findall(r"\d+", named)}))) or None
+    articles = sorted({int(number) for number in re.findall(r"\d+", named)})
+    return ";".join(map(str, articles)), "marked" if marked else "anywhere"
 
 
-def _months(reply: str) -> str | None:
+def _months(reply: str) -> tuple[str | None, str]:
     marked = _marked(reply, "(?:判决)?刑期|答案")
     body = to_digits(marked or reply)
     penalties = list(_PENALTY.finditer(body))
+    way = "marked" if marked else "penalty phrase" if penalties else "anywhere"
     if not penalties and re.search("无期|死刑", body):
-        return "无期"
+        return "无期", way
     if marked and body.isdecimal():
-        return body
+        return body, way
     term = penalties[-1] if penalties else _TERMS.search(body)
     if term is None:
-        return "0" if re.search("免[予于]刑事处罚|不予刑事处罚|无罪", body) else None
+        return "0" if re.search("免[予于]刑事处罚|不予刑事处罚|无罪", body) else None, way
     years, half, rest, months, half_year = term.groups()
     if years:
-        return str(round(float(years) * 12) + (6 if half else 0) + int(rest or 0))
-    return "6" if half_year else str(int(months))
+        return str(round(float(years) * 12) + (6 if half else 0) + int(rest or 0)), way
+    return "6" if half_year else str(int(months)), way
 
 
-def _yuan(reply: str) -> str | None:
+def _yuan(reply: str) -> tuple[str | None, str]:
     marked = _marked(reply, "(?:犯罪)?(?:总?金额|总额)|答案")
     body = _CALCULATION.sub("", _SEPARATOR.sub("", to_digits(marked or reply)))
-    called = (pattern.findall(body) for pattern in (_TOTALS[-1:] if marked else _TOTALS))
-    sums = next(filter(None, called), None) or re.findall(r"\d+(?:\.\d+)?\s*[亿万]?", body)
+    called = ((pattern.findall(body), way) for way, pattern in (_TOTALS[-1:] if marked else _TOTALS))
+    bare = (re.findall(r"\d+(?:\.\d+)?\s*[亿万]?", body), "bare number")
+    sums, way = next((told for told in called if told[0]), bare)
     if not sums or (len(set(sums)) > 1 and "元" not in body):
-        return None
+        return None, way
     total = 0.0
     for number, units in re.findall(r"(\d+(?:\.\d+)?)\s*([亿万千百]*)", sums[-1]):
         total += float(number) * math.prod(_UNITS[unit] for unit in units)
-    return f"{total:.2f}".rstrip("0").rstrip(".")
+    return f"{total:.2f}".rstrip("0").rstrip("."), "marked" if marked else way
 
 
 def _entities(reply: str, types: Sequence[str]) -> str | None:

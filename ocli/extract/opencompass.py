@@ -13,6 +13,7 @@ import polars as pl
 
 from ocli.errors import RecipeError
 from ocli.extract._expr import or_null
+from ocli.extract.ways import ByWays, Way, reading, settle, unread
 from ocli.registry import extractor
 
 # Python's white space; Rust's \s knows no U+001C to U+001F.
@@ -116,11 +117,17 @@ def strategyqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 
 @extractor
+@ByWays
 def bbh_mcq(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first capital in brackets, else the first, behind "answer is ", else all of it (``datasets/bbh.py``)."""
     parts = text.str.split("answer is ")
     answer = pl.coalesce(strip(parts.list.get(1, null_on_oob=True)), text)
-    return or_null(pl.coalesce(answer.str.extract(r"\(([A-Z])\)*", 1), answer.str.extract(r"([A-Z])", 1), answer))
+    ways: list[tuple[str, Way]] = [
+        ("capital in brackets", lambda reply: reply.str.extract(r"\(([A-Z])\)*", 1)),
+        ("first capital", lambda reply: reply.str.extract(r"([A-Z])", 1)),
+        ("all of it", or_null),
+    ]
+    return settle(unread(answer), ways)
 
 
 @extractor
@@ -137,11 +144,11 @@ def bbh_freeform(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 
 
 @extractor
+@ByWays
 def bbh(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return what ``bbh_mcq`` reads where letters are offered, else what ``bbh_freeform`` does (``bbh_gen_ee62e9``)."""
     letters = bool(choices) and all(re.fullmatch("[A-Z]", choice) for choice in choices)
-    answer: pl.Expr = bbh_mcq(text, choices) if letters else bbh_freeform(text, choices)
-    return answer
+    return reading(bbh_mcq if letters else bbh_freeform, text, choices)
 
 
 @extractor

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract._expr import each_reply
+from ocli.extract.ways import ByWays, each_reading
 from ocli.registry import extractor
 
 _BLOCK = re.compile(r"```\w*\n(.*?)```", re.S)
@@ -28,25 +28,31 @@ _DONE = re.compile(r"'?\s*\[?DONE\]?")
 
 
 @extractor
+@ByWays
 def humaneval_v2(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first fenced block, else the reply, without the white space before it (``humaneval_postprocess_v2``).
 
     So a body loses the indentation of its first line, and is no program behind its prompt.
     """
 
-    def read(reply: str) -> str:
+    def read(reply: str) -> tuple[str, str]:
         blocks = _BLOCK.findall(reply)
-        return str(blocks[0] if blocks else reply).lstrip()
+        return (blocks[0].lstrip(), "fenced") if blocks else (reply.lstrip(), "whole reply")
 
-    return each_reply(text, read)
+    return each_reading(text, read)
 
 
 @extractor
+@ByWays
 def mbpp(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
-    """Return what the first of 20 patterns finds: between BEGIN and DONE, between fences (``MBPPEvaluator._process_answer``)."""
+    """Return what the first of 20 patterns finds: between BEGIN and DONE, between fences (``MBPPEvaluator._process_answer``).
 
-    def read(reply: str) -> str:
-        found = next((match.group(1) for pattern in _MBPP if (match := pattern.search(reply))), reply)
-        return _DONE.split(found.split("```")[0])[0].replace("\\_", "_").strip()
+    The way that read a program is named by its pattern.
+    """
 
-    return each_reply(text, read)
+    def read(reply: str) -> tuple[str, str]:
+        matches = ((match.group(1), pattern.pattern) for pattern in _MBPP if (match := pattern.search(reply)))
+        found, way = next(matches, (reply, "whole reply"))
+        return _DONE.split(found.split("```")[0])[0].replace("\\_", "_").strip(), way
+
+    return each_reading(text, read)

@@ -12,21 +12,24 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.extract._expr import each_reply
+from ocli.extract.ways import ByWays, each_reading
 from ocli.registry import extractor
 
 _PREFIXES = ("The answer is therefore", "答案是")
 
 
 @extractor
+@ByWays
 def agieval_cloze(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     r"""Return the last ``\boxed``, else the last ``$...$`` of a line, else the last number (``parse_math_answer``)."""
-    return each_reply(text, _agieval_cloze)
+    return each_reading(text, _agieval_cloze)
 
 
 @extractor
+@ByWays
 def theoremqa(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the first word behind "answer is ", else the whole reply (``TheoremQA_postprocess``)."""
-    return each_reply(text, _theoremqa)
+    return each_reading(text, _theoremqa)
 
 
 @extractor
@@ -35,21 +38,21 @@ def theoremqa_v2(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return each_reply(text, _theoremqa_v2)
 
 
-def _agieval_cloze(reply: str) -> str | None:
+def _agieval_cloze(reply: str) -> tuple[str | None, str]:
     for prefix in _PREFIXES:
         if prefix in reply:
             start = 0 if reply.startswith(prefix) else reply.rfind(prefix)
             reply = reply[start + len(prefix) :].strip()
     if "\\boxed" in reply:
         box = _last_box(reply)
-        return box and _behind_equals(box)
+        return box and _behind_equals(box), "boxed"
     dollars = re.findall(r"\$(.*)\$", reply)
     if dollars and (formula := _behind_equals(dollars[-1])):
-        return formula
+        return formula, "dollars"
     if "=" in reply:
-        return _behind_equals(reply).rstrip(".").split("\\n")[0]
+        return _behind_equals(reply).rstrip(".").split("\\n")[0], "last sum"
     numbers: list[str] = re.findall(r"\$?\d+(?:\.\d+)?(?!\w)", reply)
-    return numbers[-1] if numbers else None
+    return numbers[-1] if numbers else None, "last number"
 
 
 def _behind_equals(text: str) -> str:
@@ -67,9 +70,9 @@ def _last_box(reply: str) -> str | None:
     return None
 
 
-def _theoremqa(reply: str) -> str:
+def _theoremqa(reply: str) -> tuple[str, str]:
     words = re.findall(r"answer is (\S+)", reply.strip())
-    return words[0].strip(".,?!\"';:") if words else reply.strip()
+    return (words[0].strip(".,?!\"';:"), "answer phrase") if words else (reply.strip(), "whole reply")
 
 
 def _theoremqa_v2(reply: str) -> str:

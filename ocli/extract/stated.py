@@ -19,6 +19,7 @@ from ocli.extract.boxed import boxed
 from ocli.extract.choice import choice
 from ocli.extract.number import number
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays, Way, settle, unread
 from ocli.extract.yes_no import yes_no
 from ocli.registry import extractor
 
@@ -59,25 +60,24 @@ _VALID = r"(?i)(?-u:\b)(?:\w+ly )?(?:valid|plausible)(?-u:\b)"
     "Reasons.\n\n**{}**", "Reasons.\n\nThe answer is:\n\n{}", "答案是{}。", "答案：{}",
     "<think>Maybe the answer is 7, or (A), or no.</think>\n\nSo the answer is {}.",
 )  # fmt: skip
+@ByWays
 def stated(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the letter, the word or the text that the reply states as its answer, as the question's choices want it."""
-    answer: pl.Expr
     if choices and all(len(letter) == 1 and letter.isupper() for letter in choices):
-        answer = choice(text, choices)
-        return answer
+        return choice.read(text, choices)
     if choices:
-        answer = yes_no(text.str.replace_all(_INVALID, "false").str.replace_all(_VALID, "true"), choices)
-        return answer
-    found = once(strip_thoughts(text).str.replace(NEXT_QUESTION, ""), _found)
-    bare = once(found, _bare)
-    answer = once(bare, lambda text: pl.coalesce(_brackets(text), _number_of(text), _words(text)))
-    return once(answer, or_null)
-
-
-def _found(reply: pl.Expr) -> pl.Expr:
-    """Return what the reply states, as it is written."""
-    cued = behind_cue(reply.str.replace_many(_SPELLINGS, leftmost=True))
-    return pl.coalesce(boxed(reply, ()), cued, in_bold(reply), only_line(reply), reply.str.extract(_LAST_SUM, 1))
+        return yes_no.read(text.str.replace_all(_INVALID, "false").str.replace_all(_VALID, "true"), choices)
+    ways: list[tuple[str, Way]] = [
+        ("boxed", lambda reply: boxed(reply, ())),
+        ("answer phrase", lambda reply: behind_cue(reply.str.replace_many(_SPELLINGS, leftmost=True))),
+        ("bold", in_bold),
+        ("only line", only_line),
+        ("last sum", lambda reply: reply.str.extract(_LAST_SUM, 1)),
+    ]
+    read = settle(unread(strip_thoughts(text).str.replace(NEXT_QUESTION, "")), ways)
+    for step in (_bare, _in_plain_form, or_null):
+        read = read.struct.with_fields(step(pl.field("answer")).alias("answer"))
+    return read
 
 
 def behind_cue(reply: pl.Expr) -> pl.Expr:
@@ -111,6 +111,10 @@ def _bare(found: pl.Expr) -> pl.Expr:
     )
 
 
+def _in_plain_form(bare: pl.Expr) -> pl.Expr:
+    return pl.coalesce(_brackets(bare), _number_of(bare), _words(bare))
+
+
 def _brackets(bare: pl.Expr) -> pl.Expr:
     return pl.when(bare.str.contains(_BRACKETS)).then(bare.str.extract_all(r"[\[\](){}<>]").list.join(" "))
 
@@ -123,7 +127,6 @@ def _words(bare: pl.Expr) -> pl.Expr:
 
 def _number_of(bare: pl.Expr) -> pl.Expr:
     """Return the number that a stated answer is, its unit left out; null for a list, an ordinal, a time or words."""
-    formula: pl.Expr = number(bare, ())
     leading = bare.str.extract(_QUANTITY, 1).str.replace_all(r"[,+]", "").str.replace(r"\.0+$", "")
-    one = pl.when(bare.str.contains(_FORMULA)).then(formula).otherwise(leading)
+    one = pl.when(bare.str.contains(_FORMULA)).then(number(bare, ())).otherwise(leading)
     return pl.when(~bare.str.contains(_NO_QUANTITY)).then(one)

@@ -8,6 +8,7 @@ import polars as pl
 
 from ocli.extract._expr import or_null, where_found
 from ocli.extract.thoughts import strip_thoughts
+from ocli.extract.ways import ByWays
 from ocli.registry import extractor
 
 _LEAD_IN = (
@@ -43,6 +44,7 @@ _LATER = rf"\n[\s#>{_WRAPPING}-]*({_LEAD_IN}|{_LEAD_IN_CHINESE})"
     "<think>The answer is Paris.</think>\n\n{}", "{}\n\nThis follows from the text.",
     "The text speaks of several.\n\n**Answer:** {}",
 )  # fmt: skip
+@ByWays
 def short_text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     """Return the line behind the last "Answer:" or "The answer is" that begins one, else the first, without closing punctuation.
 
@@ -51,10 +53,10 @@ def short_text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     reply = strip_thoughts(text).str.strip_chars()
     reply = where_found(_QUESTION, reply, lambda part: part.str.replace(rf"(?s)^(.*?\S.*?){_QUESTION}.*$", "${1}"))
     reply = where_found(_LATER, reply, lambda part: part.str.replace(rf"(?s)^.*{_LATER}", "${1}"))
-    answer = (
-        reply.str.replace(r"^(?:[#>]+ )+", "")
-        .str.strip_chars_start(_WRAPPING)
-        .str.replace(rf"^(?:{_LEAD_IN}|{_LEAD_IN_CHINESE})", "")
-    )
-    line = answer.str.strip_chars_start("*:： \n").str.extract(r"^([^\r\n]*)", 1)
-    return or_null(line.str.strip_chars_end(_TRAILING + _WRAPPING).str.strip_chars_start(_WRAPPING))
+    read = pl.struct(reply.str.replace(r"^(?:[#>]+ )+", "").str.strip_chars_start(_WRAPPING).alias("reply"))
+    read = read.struct.with_fields(pl.field("reply").str.replace(rf"^(?:{_LEAD_IN}|{_LEAD_IN_CHINESE})", "").alias("answer"))
+    announced = pl.field("answer") != pl.field("reply")
+    pattern = pl.when(announced).then(pl.lit("answer phrase")).otherwise(pl.lit("first line"))
+    line = pl.field("answer").str.strip_chars_start("*:： \n").str.extract(r"^([^\r\n]*)", 1)
+    answer = or_null(line.str.strip_chars_end(_TRAILING + _WRAPPING).str.strip_chars_start(_WRAPPING))
+    return read.struct.with_fields(answer.alias("answer"), pattern.alias("pattern"))

@@ -15,6 +15,7 @@ import polars as pl
 
 P = ParamSpec("P")
 Way = Callable[[pl.Expr], pl.Expr]
+_READING = {"answer": pl.String(), "pattern": pl.String()}
 
 
 class ByWays(Generic[P]):
@@ -43,14 +44,24 @@ def unread(reply: pl.Expr) -> pl.Expr:
     return pl.struct(reply.alias("reply"), nothing.alias("answer"), nothing.alias("pattern"))
 
 
-def settle(reading: pl.Expr, ways: Iterable[tuple[str, Way]]) -> pl.Expr:
+def settle(read: pl.Expr, ways: Iterable[tuple[str, Way]]) -> pl.Expr:
     """Let the ways, each with its name, read the replies in their order until one of them finds something."""
     untold = pl.field("answer").is_null()  # before the way: the fields are all worked out from those there were
     for name, way in ways:
         found = pl.coalesce(pl.field("answer"), way(open_replies()))
         tried = pl.when(untold).then(pl.lit(name)).otherwise(pl.field("pattern"))
-        reading = reading.struct.with_fields(found.alias("answer"), tried.alias("pattern"))
-    return reading
+        read = read.struct.with_fields(found.alias("answer"), tried.alias("pattern"))
+    return read
+
+
+def each_reading(text: pl.Expr, read: Callable[[str], tuple[str | None, str]]) -> pl.Expr:
+    """Apply a function of Python, which gives answer and pattern, to every reply that is not null; return the readings."""
+
+    def batch(replies: pl.Series) -> pl.Series:
+        found = [(None, "") if reply is None else read(reply) for reply in replies.to_list()]
+        return pl.DataFrame([(answer or None, pattern) for answer, pattern in found], _READING, orient="row").to_struct()
+
+    return text.map_batches(batch, return_dtype=pl.Struct(_READING), is_elementwise=True)
 
 
 def open_replies() -> pl.Expr:
