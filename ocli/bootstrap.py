@@ -30,8 +30,11 @@ def shape(strata: Sequence[Sequence[float]]) -> tuple[float, float]:
     if sum(map(len, strata)) > MOST:
         return SYMMETRIC
     scattered = scatter(strata)
-    if scattered is None:
-        return SYMMETRIC
+    return SYMMETRIC if scattered is None else middle(scattered)
+
+
+def middle(scattered: pl.Series) -> tuple[float, float]:
+    """Return where the middle 95 % begin and end."""
     low, high = scattered.quantile(0.025, "linear"), scattered.quantile(0.975, "linear")
     return (low, high) if low is not None and high is not None else SYMMETRIC
 
@@ -46,6 +49,16 @@ def scatter(strata: Sequence[Sequence[float]], times: int = TIMES) -> pl.Series 
         total += _sums(pl.Series(values, dtype=pl.Float64).sort(), times, seed)
     spread = total.std()
     return total / spread if isinstance(spread, float) and spread > 1e-12 else None
+
+
+def two_sided(widths: float, scattered: pl.Series) -> float:
+    """Return the two-sided p of a value that is so many standard deviations from 0: 1 less the widest interval without 0.
+
+    Of B samples it is at least 2 / (B + 1) (A. Davison and D. Hinkley, "Bootstrap Methods and their Application", 1997, 4.2.5).
+    """
+    moved = scattered + widths
+    beyond = min(int((moved <= 0).sum()), int((moved >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(scattered) + 1))
 
 
 def _sums(values: pl.Series, times: int, seed: int) -> pl.Series:

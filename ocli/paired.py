@@ -43,6 +43,11 @@ class Difference:
     high: float | None
     freedom: int
 
+    @property
+    def in_widths(self) -> float:
+        """The difference in standard errors, each as wide as few degrees of freedom make it."""
+        return self.value / ((self.stderr or math.inf) * t95(self.freedom) / Z95)
+
 
 def difference_of(value: float, strata: Sequence[Draws], shape: tuple[float, float] = SYMMETRIC) -> Difference:
     """Put an interval around a difference of two means whose draws' deviations are ``strata``.

@@ -13,6 +13,7 @@ from ocli.errors import OcliError
 # isort: off
 from ocli.cli import run  # noqa: F401
 from ocli.cli import report  # noqa: F401
+from ocli.cli import compare  # noqa: F401
 from ocli.cli import view  # noqa: F401
 from ocli.cli import catalog  # noqa: F401
 

@@ -1,0 +1,146 @@
+"""Items that one model has right and the other has not: how many, in which subsets, and what both said to some of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ocli.errors import RunError
+from ocli.stages.compare.difference import Pairs
+from ocli.stages.compare.sides import Side
+
+Key = tuple[str, int]
+Lines = dict[Key, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one model said to an item; ``reply`` is None where likelihoods were asked, or the line is gone."""
+
+    score: float | None
+    status: str
+    answer: str | None
+    reply: str | None
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An item whose score differs, with what both said; of several samples the first that differ."""
+
+    id: str
+    sample: int
+    subset: str | None
+    target: str | None
+    question: str
+    said: tuple[Said, Said]
+
+
+@dataclass(frozen=True)
+class Flips:
+    """The ids of items on which B is worse or better than A, how many of each subset has, and some of them read."""
+
+    worse: list[str]
+    better: list[str]
+    subsets: dict[str, tuple[int, int]]
+    shown: list[Flip]
+
+
+def find(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame], pairs: Pairs, most: int) -> Flips:
+    """Return the flipped items; ``most`` of them are read, of both directions in turn, those that changed most first."""
+    changed = pairs.frame.with_columns(by=pl.col("y_b") / pl.col("x_b") - pl.col("y") / pl.col("x")).filter(pl.col("by") != 0)
+    changed = changed.sort(pl.col("by").abs(), descending=True, maintain_order=True)
+    directions = [changed.filter(pl.col("by") < 0)["id"].to_list(), changed.filter(pl.col("by") > 0)["id"].to_list()]
+    counts = changed.group_by("subset", maintain_order=True).agg(worse=(pl.col("by") < 0).sum(), better=(pl.col("by") > 0).sum())
+    several = pairs.frame["subset"].n_unique() > 1
+    subsets = {row[0]: (row[1], row[2]) for row in counts.sort("subset").iter_rows()} if several else {}
+    return Flips(directions[0], directions[1], subsets, _read(a, b, task, results, _some(directions, most)))
+
+
+def _some(directions: Sequence[Sequence[str]], most: int) -> list[str]:
+    """Take items in turn from those that got worse and those that got better."""
+    longest = max(map(len, directions))
+    turns = [ids[number] for number in range(longest) for ids in directions if number < len(ids)]
+    return turns[:most]
+
+
+def _read(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame], ids: list[str]) -> list[Flip]:
+    if not ids:
+        return []
+    columns = ["id", "subset", "sample", "answer", "target", "score", "status", "offset"]
+    frames = [
+        frame.filter(pl.col("id").is_in(ids))
+        .with_columns(_offset(frame))
+        .select(columns)
+        .with_columns(pl.col("sample").cast(pl.Int64))
+        for frame in results
+    ]
+    both = frames[0].join(frames[1], on=["id", "sample"], suffix="_b", maintain_order="left")
+    both = both.sort((pl.col("score") != pl.col("score_b")).fill_null(value=False), descending=True, maintain_order=True)
+    rows = {row["id"]: row for row in reversed(both.to_dicts())}
+    keys = [(item, rows[item]["sample"]) for item in ids if item in rows]
+    lines = [
+        _lines(side.run.predictions(side.model, task), {key: rows[key[0]][f"offset{end}"] for key in keys})
+        for side, end in ((a, ""), (b, "_b"))
+    ]
+    return [_flip(rows[key[0]], key, lines) for key in keys]
+
+
+def _offset(frame: pl.DataFrame) -> pl.Expr:
+    """Where each reply's line begins; null in the results of an older ocli."""
+    return pl.col("offset") if "offset" in frame.columns else pl.lit(None, pl.Int64).alias("offset")
+
+
+def _flip(row: Mapping[str, Any], key: Key, lines: Sequence[Lines]) -> Flip:
+    said = tuple(
+        Said(row[f"score{end}"], row[f"status{end}"], row[f"answer{end}"], _reply(told.get(key)))
+        for end, told in zip(("", "_b"), lines, strict=True)
+    )
+    asked = next((told[key] for told in lines if key in told), {})
+    return Flip(key[0], key[1], row["subset"], row["target"], question(asked), said)  # type: ignore[arg-type]
+
+
+def _reply(line: Mapping[str, Any] | None) -> str | None:
+    return None if line is None or line.get("choices") is not None else str(line.get("text") or "")
+
+
+def question(line: Mapping[str, Any]) -> str:
+    """Return what was asked last: the last turn, or the whole of a base model's text."""
+    context = line.get("messages") or line.get("prompt") or ""
+    if line.get("contexts"):  # a context for each choice
+        context = context[0]
+    return context if isinstance(context, str) else str(context[-1].get("content") or "")
+
+
+def _lines(path: Path, wanted: Mapping[Key, int | None]) -> Lines:
+    """Return the prediction lines of these items: at their offsets, and of items without a true one by reading the file."""
+    try:
+        with open(path, "rb") as file:
+            found: Lines = {}
+            for key, offset in wanted.items():
+                if offset is not None:
+                    file.seek(offset)
+                    found |= {_key(row): row for row in _parsed(file.readline()) if _key(row) == key}
+            if len(found) < len(wanted):
+                file.seek(0)
+                found = {_key(row): row for line in file for row in _parsed(line) if _key(row) in wanted} | found
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return str(row.get("id")), int(row.get("sample") or 0)
+
+
+def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(row, dict):
+        yield row
