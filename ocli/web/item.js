@@ -1,12 +1,13 @@
 // One item: the prompt, and what each model made of it, side by side.
 
 function outcome(answer) {
-  if (!answer) return "missing";
+  if (!answer || answer.status === "missing") return "missing";
   if (answer.status === "failed") return "failed";
   if (missingScore(answer.score)) return "unscored";
   return answer.score >= 1 ? "right" : answer.score > 0 ? "partly" : "wrong";
 }
 
+const QUIET = ["ok", "failed", "missing"];
 const SIGNS = { right: "✓", wrong: "✗", partly: "◐", failed: "!", missing: "…", unscored: "·" };
 
 function verdict(answer) {
@@ -31,7 +32,7 @@ function itemView(page, task, item, query) {
 function replyView(page, item, model, same, query) {
   const answer = item.answers[model], reply = item.replies[model];
   const head = h("div.reply-head", {}, modelName(model, page.models.indexOf(model)), verdict(answer),
-    answer && !["ok", "failed"].includes(answer.status) ? h("span", { class: `badge loud ${answer.status}` }, say(answer.status)) : null);
+    answer && !QUIET.includes(answer.status) ? h("span", { class: `badge loud ${answer.status}` }, say(answer.status)) : null);
   if (!reply) return h("article.reply", {}, head, h("p.quiet", {}, say("noReply")));
   return h("article.reply", {}, head, facts(answer, reply, query),
     reply.error ? h("div.error", {}, h("b", {}, say("error")), h("pre", {}, reply.error)) : null,

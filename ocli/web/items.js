@@ -4,6 +4,20 @@ const FILTERS = ["all", "right", "wrong", "unanswered", "truncated", "failed", "
 const COUNTED = 20000;
 const FILTER_KEYS = ["filter", "model", "subset", "q", "from"];
 
+// Questions without the words that each begins with as its neighbour does.
+function apart(questions) {
+  const common = (a, b = "") => {
+    let n = 0;
+    while (n < a.length && a[n] === b[n]) n += 1;
+    return n;
+  };
+  return questions.map((text, place) => {
+    const n = Math.max(...[place - 1, place + 1].filter((at) => questions[at] !== text).map((at) => common(text, questions[at])), 0);
+    const from = text.slice(0, n).search(/[^\s。！？：]*$/);
+    return from > 12 && text.length - from > 6 ? `… ${text.slice(from)}` : text;
+  });
+}
+
 class TaskView {
   constructor(page, task) {
     Object.assign(this, { page, task, about: page.tasks[task], route: {}, rows: [], at: -1, total: 0, asked: 0 });
@@ -13,7 +27,7 @@ class TaskView {
     this.pane = h("aside.pane", { hidden: true, "aria-label": say("id"), tabindex: "-1" });
     this.tools = this.makeTools();
     this.node = h("main.taskpage", {}, this.head(), h("div.work", {},
-      h("section.card.listing", {}, this.tools, h("div.statusline", {}, this.status, h("span.hint", {}, say("hint"))), this.list, this.pager), this.pane));
+      h("section.card.listing", {}, this.tools, h("div.statusline", {}, this.status, h("span.hint", {}, say("hint"))), this.columns(), this.list, this.pager), this.pane));
   }
 
   head() {
@@ -79,9 +93,9 @@ class TaskView {
     this.list.setAttribute("aria-busy", "true");
     if (!this.rows.length) this.status.textContent = say("loading");
     try {
-      const { total, items } = await app.source.items(query);
+      const { total, items, more } = await app.source.items(query);
       if (turn !== this.asked) return;
-      Object.assign(this, { total, rows: items });
+      Object.assign(this, { total, more, rows: items });
       this.at = this.placeOf(this.route);
       this.draw(query);
       this.countFilters(query, turn).catch(() => {});
@@ -103,23 +117,31 @@ class TaskView {
   draw({ offset, q }) {
     const { total, rows, about } = this;
     this.status.textContent = total === about.held ? say("found", { n: count(total) }) : say("foundOf", { n: count(total), all: count(about.held) });
-    fill(this.list, rows.length ? rows.map((row, place) => this.row(row, place, q)) : h("p.quiet.none", {}, say("none")));
+    if (this.more) this.status.textContent += ` · ${say("searchEnded")}`;
+    const asked = apart(rows.map((row) => row.question ?? ""));
+    fill(this.list, rows.length ? rows.map((row, place) => this.row(row, place, asked[place], q)) : h("p.quiet.none", {}, say("none")));
     const turn = (from, word) => h("button", { disabled: from < 0 || from >= total, onclick: () => this.go({ from: from || "", id: "", sample: "" }) }, word);
     fill(this.pager, total > PAGE_SIZE ? [turn(offset - PAGE_SIZE, `‹ ${say("previous")}`),
       h("span", {}, say("page", { from: count(offset + 1), to: count(offset + rows.length), n: count(total) })), turn(offset + PAGE_SIZE, `${say("next")} ›`)] : null);
     this.mark();
   }
 
-  row(row, place, query) {
+  columns() {
+    const { models } = this.page;
+    return h("div.row.columns", { "aria-hidden": "true" }, h("span.id", {}, say("id")), h("span.question"), h("span.wanted", {}, say("target")),
+      h("span.answers", {}, models.map((model, place) => h("span.chip.bare", { title: model }, h("i.dot", { css: { background: colour(place) } }), h("span.said", {}, model)))));
+  }
+
+  row(row, place, asked, query) {
     return h("a.row", { role: "listitem", href: link({ ...this.route, task: this.task, id: row.id, sample: row.sample || "" }), onclick: () => { this.at = place; } },
       h("span.id", {}, marked(row.id, query), row.sample ? h("small", {}, ` ${say("sample", { n: row.sample })}`) : null),
-      h("span.question", {}, marked(row.question, query)),
+      h("span.question", {}, marked(asked, query)),
       h("span.wanted", { title: say("target") }, marked(row.target, query)),
       h("span.answers", {}, this.page.models.map((model) => this.chip(row.answers[model], model, query))));
   }
 
   chip(answer, model, query) {
-    const kind = outcome(answer), odd = answer && !["ok", "failed"].includes(answer.status);
+    const kind = outcome(answer), odd = answer && !QUIET.includes(answer.status);
     const read = answer?.status === "failed" ? null : answer?.answer ?? null;
     const said = read ?? (!answer ? "" : say(answer.status === "ok" ? "nothing" : answer.status));
     return h("span", { class: `chip ${kind}${odd ? " odd" : ""}`, title: `${model}: ${WORDS[language][kind] ?? kind}${odd ? `, ${say(answer.status)}` : ""}` },

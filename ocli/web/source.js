@@ -67,8 +67,9 @@ class ServerSource {
   async ask(path, query) {
     const values = Object.entries(query ?? {}).filter(([, value]) => value !== "" && value !== undefined);
     const answer = await fetch(`api/${path}?${new URLSearchParams(values)}`);
-    if (!answer.ok) throw new Error(`${answer.status} ${(await answer.text()).slice(0, 300)}`);
-    return answer.json();
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.error ?? answer.status);
+    return said;
   }
 
   page() { return this.ask("page"); }

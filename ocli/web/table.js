@@ -98,7 +98,7 @@ function scoreCell(page, row, model, best) {
 
 function range(row) {
   return h("small", { title: say("interval") }, row.ci95 ? `${short(row.ci95[0])}–${short(row.ci95[1])}` : null,
-    row.task !== null || !row.ci95 ? h("span.n", {}, ` n ${count(row.n)}`) : null);
+    row.task !== null || !row.ci95 ? h("span.n", {}, ` · n ${count(row.n)}`) : null);
 }
 
 const short = (score) => score < 1000 ? score.toFixed(1) : number(score);

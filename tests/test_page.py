@@ -1,0 +1,341 @@
+"""The results page in a real browser: what it shows of a real run, and what model output cannot do there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Opened, Opener, browser, show
+
+from ocli.runs import Run
+from ocli.stages.html import to_html
+from ocli.stages.page import WEB, render
+from ocli.stages.report import summarise
+
+__all__ = ["browser", "show"]
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [bold red]x[/] </script><!-- 答案是 B"
+TASK = """
+description: Sums with <b>four</b> options
+data: {local: ./sums.csv, subsets: [plus, minus], where: kind == subset, fields: {target: answer}}
+prompt: sums
+choices: "['A', 'B', 'C', 'D']"
+score:
+  - {extract: choice, metric: accuracy}
+  - {name: capital, extract: first_capital, metric: accuracy}
+"""
+PROMPT = """{% block system %}You answer with a letter.{% endblock %}
+{% block user %}{{ question }}
+A. {{ A }} B. {{ B }} C. {{ C }} D. {{ D }}
+Answer: {% endblock %}
+{% block assistant %}{{ target }}{% endblock %}
+"""
+ROWS = [
+    f"{kind},What is {n} {sign} 1?,{n},{n + 1},{n - 1},{n + 2},{'B' if kind == 'plus' else 'C'}"
+    for kind, sign in (("plus", "+"), ("minus", "-"))
+    for n in range(2, 8)
+]
+SMALL = [  # what model "small" says to the twelve questions; B is right six times, then C
+    "The answer is B", EVIL, "I think B", "A", "The answer is D", "",
+    "The answer is C", "C", "A", "B", "no idea at all", "C",
+]  # fmt: skip
+LARGE = ["The answer is B"] * 6 + ["The answer is C"] * 4 + ["D"]  # and no reply to the last question
+COUNTS = {  # by filter: any model, small, large
+    "all": (12, 12, 12),
+    "right": (11, 6, 10),
+    "wrong": (6, 6, 1),
+    "unanswered": (2, 2, 0),
+    "truncated": (1, 1, 0),
+    "failed": (1, 0, 1),
+    "differ": (6, 6, 6),
+}
+
+
+def reply(number: int, text: str, **more: Any) -> str:
+    kind = ("plus", "minus")[number // 6]
+    told = {"id": f"{kind}/{number}", "text": text, "usage": {"prompt": 40, "cached": None, "completion": 5 + number}, **more}
+    return json.dumps(told, ensure_ascii=False)
+
+
+def evaluate(place: Path, *arguments: object) -> Path:
+    """Run ``ocli eval`` in a process of its own (the browser's loop runs in this one), and return the report's file."""
+    command = [sys.executable, "-m", "ocli", "eval", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    [run] = [line.removeprefix("run: ") for line in done.stderr.splitlines() if line.startswith("run: ")] or [done.stderr]
+    report = place / "report.html"
+    report.write_text(to_html(summarise(Run(place / run))), encoding="utf-8")
+    return report
+
+
+def sums(place: Path, task: str) -> Path:
+    """Write twelve questions in two subsets, their prompt and their task."""
+    (place / "sums.csv").write_text("\n".join(["kind,question,A,B,C,D,answer", *ROWS]), encoding="utf-8")
+    (place / "prompts").mkdir()
+    (place / "prompts" / "sums.jinja").write_text(PROMPT, encoding="utf-8")
+    (place / "sums.yaml").write_text(task, encoding="utf-8")
+    return place / "sums.yaml"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run of two models' recorded replies to the twelve questions."""
+    place = tmp_path_factory.mktemp("page")
+    task = sums(place, TASK)
+    small = [reply(n, text, reasoning="First I add.\nThen I look." if n == 0 else None) for n, text in enumerate(SMALL)]
+    small[3] = reply(3, "A", finish_reason="length")
+    for name, lines in (("small", small), ("large", [reply(n, text) for n, text in enumerate(LARGE)])):
+        (place / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        price = "price: {input: 1, output: 2, currency: USD}"
+        (place / f"{name}.yaml").write_text(f"engine: replay\npath: ./{name}.jsonl\n{price}\n", encoding="utf-8")
+    return evaluate(place, "-m", place / "small.yaml", "-m", place / "large.yaml", "-t", task)
+
+
+def task_page(show: Opener, report: Path, route: str = "", **settings: Any) -> Opened:
+    opened = show(f"{report.resolve().as_uri()}#task=sums{route}", **settings)
+    opened.page.wait_for_selector(".list[aria-busy=false]")
+    return opened
+
+
+def test_table_has_scores_intervals_best_and_what_went_wrong(report: Path, show: Opener) -> None:
+    page = show(report).page
+    cells = page.locator("table.scores tbody.task td")
+    small, large = (re.sub(r"\s+", " ", text) for text in cells.all_inner_texts())
+    assert small.startswith("50.00")
+    assert large.startswith("90.00")
+    assert re.search(r"\d+\.\d–\d+\.\d · n 12", small)
+    assert "16.7 % unanswered" in small
+    assert "8.3 % failed" in large
+    assert cells.nth(1).get_attribute("class") == "best"
+    assert page.locator("tbody.parts").is_hidden()
+    page.click("button.fold")
+    parts = page.locator("tbody.parts th").evaluate_all("(nodes) => nodes.map((node) => node.firstChild.textContent)")
+    assert parts == ["plus", "minus", "accuracy_micro", "capital", "capital_micro"]
+    page.locator(".badge.failed").first.click()
+    page.wait_for_selector(".list .row")
+    assert "filter=failed" in page.url
+    assert "model=large" in page.url
+
+
+def test_charts_are_drawn_and_fit_their_place(report: Path, show: Opener) -> None:
+    opened = show(report)
+    page = opened.page
+    page.wait_for_selector("svg.plot")
+    charts = page.locator("section.chart")
+    assert charts.locator("h3").all_inner_texts() == ["Scores by task", "Score and what it takes", "Scores by subset"]
+    bars = page.locator("svg.plot [aria-label=bar] rect")
+    assert bars.count() == 2 + 4
+    widths = [float(bars.nth(place).get_attribute("width") or 0) for place in range(2)]
+    assert widths[0] / widths[1] == pytest.approx(50 / 90, abs=0.01)
+    assert page.locator("svg.plot [aria-label=rule]").count() >= 2
+    assert page.locator("svg.plot [aria-label=dot] circle").count() == 2
+    page.locator("svg.plot").first.hover(position={"x": 200, "y": 20})
+    page.wait_for_selector("svg.plot [aria-label=tip] text")
+    page.set_viewport_size({"width": 700, "height": 900})
+    opened.until("[...document.querySelectorAll('svg.plot')].every((svg) => svg.getBoundingClientRect().right < innerWidth)")
+    assert opened.wide == 0
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_each_filter_gives_its_items_of_any_model_and_of_one(name: str, report: Path, show: Opener) -> None:
+    opened = task_page(show, report)
+    anyone, *each = COUNTS[name]
+    assert opened.choose(name) == anyone
+    assert len(opened.rows()) == anyone
+    opened.until("[...document.querySelectorAll('[data-filter] small')].every((node) => node.textContent.trim())")
+    said = opened.page.locator("[data-filter] small").all_inner_texts()
+    assert [int(text) for text in said] == [counts[0] for counts in COUNTS.values()]
+    for model, wanted in zip(("small", "large"), each, strict=True):
+        opened.page.get_by_label("Model", exact=True).select_option(model)
+        opened.until(f"location.hash.includes('model={model}')")
+        assert opened.counts() == wanted
+
+
+def test_subset_and_search_narrow_the_list_and_the_address_keeps_them(report: Path, show: Opener) -> None:
+    opened = task_page(show, report)
+    page = opened.page
+    page.get_by_label("Subset").select_option("minus")
+    opened.until("location.hash.includes('subset=minus')")
+    assert opened.counts() == 6
+    page.keyboard.press("/")
+    page.keyboard.type("no IDEA")
+    opened.until("location.hash.includes('q=')")
+    assert opened.rows() == ["minus/10"]
+    page.fill("input[type=search]", "what is 5 -")
+    opened.until("document.querySelector('.list .id').textContent === 'minus/9'")
+    page.reload()
+    page.wait_for_selector(".list[aria-busy=false]")
+    assert opened.rows() == ["minus/9"]
+    assert page.input_value("input[type=search]") == "what is 5 -"
+    page.go_back()
+    opened.until("!location.hash.includes('subset')")
+    assert opened.counts() == 12
+
+
+def test_an_item_opens_with_its_turns_replies_and_scores(report: Path, show: Opener) -> None:
+    opened = task_page(show, report)
+    page = opened.page
+    page.click(".list .row >> nth=0")
+    pane = page.locator(".pane")
+    pane.locator("article").first.wait_for()
+    assert pane.locator(".turn .role").all_inner_texts() == ["system", "user"]
+    assert "What is 2 + 1?" in pane.locator(".turn.user pre").inner_text()
+    small, large = pane.locator("article").all()
+    assert "right" in small.inner_text()
+    assert small.locator("pre.text").inner_text() == "The answer is B"
+    assert not small.locator("pre.reasoning").is_visible()
+    small.get_by_text("Reasoning").click()
+    assert small.locator("pre.reasoning").inner_text() == "First I add.\nThen I look."
+    assert "40 in, 5 out" in large.inner_text()
+    assert "capital" in large.inner_text()
+    page.go_back()
+    page.wait_for_selector(".pane", state="hidden")
+    assert "id=" not in page.url
+
+
+def test_failed_and_truncated_replies_say_so(report: Path, show: Opener) -> None:
+    page = task_page(show, report, "&id=minus/11").page
+    assert "the replay file has no reply for item minus/11" in page.locator(".pane .error").inner_text()
+    page = task_page(show, report, "&id=plus/3").page
+    assert page.locator(".pane .badge.truncated").inner_text() == "truncated"
+    assert "length" in page.locator(".pane article").first.inner_text()
+
+
+def test_keys_move_open_and_close(report: Path, show: Opener) -> None:
+    opened = task_page(show, report)
+    page = opened.page
+    for key in ("j", "j", "ArrowDown", "k", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".pane h3:text-is('plus/1')")
+    page.keyboard.press("j")
+    page.wait_for_selector(".pane h3:text-is('plus/2')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".pane", state="hidden")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("table.scores")
+
+
+def test_model_output_is_text_and_runs_nothing(report: Path, show: Opener) -> None:
+    assert "<script>alert" not in report.read_text(encoding="utf-8")
+    opened = task_page(show, report, "&id=plus/1")
+    page = opened.page
+    assert page.locator(".pane article pre.text").first.inner_text() == EVIL
+    assert page.locator("#app img, #app script").count() == 0
+    assert page.locator(".lead").inner_text() == "Sums with <b>four</b> options"
+    page.wait_for_timeout(300)
+    assert opened.said == []
+
+
+def test_policy_runs_no_script_of_others_and_takes_no_markup(report: Path, browser: Any) -> None:
+    opened = Opener(browser)(report)
+    page = opened.page
+    with pytest.raises(Exception, match="TrustedScript"):
+        page.evaluate("document.createElement('script').textContent = 'window.ran = 1'")
+    assert (
+        page.evaluate("(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done' } catch { return 'refused' } })()")
+        == "refused"
+    )
+    assert page.evaluate("fetch('https://example.invalid/').then(() => 'asked', () => 'refused')") == "refused"
+    page.context.close()
+
+
+def test_language_is_the_readers_and_can_be_switched(report: Path, show: Opener) -> None:
+    page = show(report, locale="zh-CN").page
+    assert page.locator("h2").first.inner_text() == "结果"
+    assert page.locator("tbody.capability th").inner_text() == "考试"
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.click("#language")
+    assert page.locator("h2").first.inner_text() == "Results"
+    page.reload()
+    page.wait_for_selector("main")
+    assert page.locator("h2").first.inner_text() == "Results"
+
+
+def test_both_languages_have_the_same_words() -> None:
+    text = (WEB / "words.js").read_text(encoding="utf-8")
+    english, chinese = (re.findall(r'(\w+): "((?:[^"\\]|\\.)*)"', part) for part in text.split("  zh: {")[:2])
+    chinese = chinese[: len(english)]
+    assert [key for key, _ in english] == [key for key, _ in chinese]
+    for (key, one), (_, other) in zip(english, chinese, strict=True):
+        assert set(re.findall(r"\{\w+\}", one)) == set(re.findall(r"\{\w+\}", other)), key
+
+
+def test_dark_follows_the_system_and_can_be_switched(report: Path, show: Opener) -> None:
+    shade = (
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0)"
+    )
+    page = show(report, color_scheme="dark").page
+    assert page.evaluate(shade) < 120
+    page.click("#theme")
+    assert page.evaluate(shade) > 600
+    page.reload()
+    assert page.evaluate(shade) > 600
+    assert show(report, color_scheme="light").page.evaluate(shade) > 600
+
+
+@pytest.mark.parametrize("route", ["", "#task=sums", "#task=sums&id=plus/1", "#task=sums&filter=differ&id=minus/9"])
+def test_nothing_is_wider_than_a_phone(route: str, report: Path, show: Opener) -> None:
+    opened = show(report.resolve().as_uri() + route, width=360, height=740)
+    opened.page.wait_for_timeout(300)
+    assert opened.wide == 0
+
+
+def test_conditions_show_what_differs(report: Path, show: Opener) -> None:
+    page = show(report).page
+    rows = page.locator("table.conditions tbody tr")
+    assert rows.count() > 3
+    differing = page.locator("table.conditions tr.differs").count()
+    assert 0 < differing < rows.count()
+    page.get_by_label("Only what differs").check()
+    assert sum(rows.nth(place).is_visible() for place in range(rows.count())) == differing
+
+
+def test_likelihoods_are_a_table_of_choices(tmp_path: Path, show: Opener) -> None:
+    likelihoods = TASK.split("score:")[0] + "mode: loglikelihood\nscore:\n  - {metric: accuracy, by: sum}\n"
+    report = evaluate(tmp_path, "-m", "echo", "-t", sums(tmp_path, likelihoods))
+    page = task_page(show, report, "&id=plus/0").page
+    table = page.locator("table.choices")
+    table.wait_for()
+    assert table.locator("tbody tr").count() == 4
+    assert table.locator("tr.right").inner_text().startswith("B")
+    assert table.locator(".preferred").count() == 1
+
+
+def test_ceval_of_two_models(tmp_path: Path, shared_data: Path, show: Opener) -> None:
+    models = ("-m", "echo:oracle", "-m", "echo")
+    report = evaluate(tmp_path, *models, "-t", "ceval_gen", "--limit", 104, "--data-dir", shared_data)
+    opened = show(report)
+    page = opened.page
+    page.wait_for_selector("svg.plot [aria-label=bar] rect")
+    assert page.locator("tbody.task td").first.inner_text().startswith("100.00")
+    page.get_by_role("button", name="Show all 52").click()
+    assert page.locator("section.chart").last.locator("[aria-label=bar] rect").count() == 104
+    page.click("table.scores tbody.task a")
+    assert opened.counts() == 104
+    assert opened.choose("differ") == 104
+    page.click(".list .row >> nth=2")
+    page.wait_for_selector(".pane article >> nth=1")
+    folded = page.locator(".pane details").first
+    assert folded.locator("summary").inner_text() == "10 earlier turns"
+    assert not folded.locator("pre").first.is_visible()
+    assert "以下是中国关于" in page.locator(".pane .turns > .turn.user pre").inner_text()
+
+
+def test_vendored_scripts_are_those_that_the_readme_names() -> None:
+    told = dict(re.findall(r"\| `(\S+\.js)` .*`([0-9a-f]{64})` \|", (WEB / "vendor" / "README.md").read_text(encoding="utf-8")))
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (WEB / "vendor").glob("*.js")}
+    assert found == told
+
+
+def test_titles_and_task_names_are_escaped() -> None:
+    html = render({"title": "<b>&\ud800", "models": []}, {'"><script>': b""})
+    assert "<title>&lt;b&gt;&amp;? · ocli</title>" in html
+    assert 'data-task="&#34;&gt;&lt;script&gt;"' in html
+    assert "connect-src 'none'" in html.replace("&#39;", "'")
