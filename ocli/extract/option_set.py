@@ -10,23 +10,23 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ocli.extract.choice import (
-    _BOXED,
-    _CUE,
-    _MARKED,
-    _OPENING,
-    _SPELLINGS,
-    _VERDICT,
+from ocli.extract._letters import (
+    BOXED,
+    CUE,
+    MARKED,
+    OPENING,
+    SPELLINGS,
+    VERDICT,
     Rule,
-    _build,
-    _clean,
-    _first,
-    _last,
-    _letters,
-    _normal,
-    _only_if_brief,
-    _settle,
-    _strip,
+    apply_rules,
+    as_letters,
+    build,
+    clean,
+    first,
+    last,
+    normal,
+    only_if_brief,
+    strip,
 )
 from ocli.extract.ways import ByWays, settle, unread
 from ocli.registry import extractor
@@ -54,42 +54,42 @@ def option_set(text: pl.Expr, choices: Sequence[str], *, letters: str = "") -> p
 
     ``letters`` are those on offer; default: the task's choices.
     """
-    letters = _letters(letters or choices)
+    letters = as_letters(letters or choices)
     read = settle(unread(text), [("listed", lambda reply: _listed(reply, letters))])
     rules: list[tuple[str, Rule, str]] = [
-        ("alone", _first, _BARE),
-        ("alone", _first, _MARKED),
-        ("boxed", _last, _BOXED),
-        ("answer phrase", _first, _TEXTS),
-        ("answer phrase", _last, _CUE),
-        ("called right", _all, _VERDICT),
-        ("opening letters", _first, _OPENING),
-        ("only letters", _only_if_brief, "<S>"),
+        ("alone", first, _BARE),
+        ("alone", first, MARKED),
+        ("boxed", last, BOXED),
+        ("answer phrase", first, _TEXTS),
+        ("answer phrase", last, CUE),
+        ("called right", _all, VERDICT),
+        ("opening letters", first, OPENING),
+        ("only letters", only_if_brief, "<S>"),
     ]
-    read = _settle(read, letters, (_strip, _normal, _joined, _clean), rules)
+    read = apply_rules(read, letters, (strip, normal, _joined, clean), rules)
     found = pl.when(~pl.field("answer").str.contains(r"\b(?i:or)\b|或")).then(pl.field("answer"))
-    named = found.str.to_uppercase().str.replace_all("AND", "").str.extract_all(_build("<L>", letters))
+    named = found.str.to_uppercase().str.replace_all("AND", "").str.extract_all(build("<L>", letters))
     answer = named.list.unique().list.sort().list.join("").replace({"": None})
     return read.struct.with_fields(answer.alias("answer"))
 
 
 def _listed(reply: pl.Expr, letters: str) -> pl.Expr:
     """Return the letters of a reply that lists options with their texts, a line each; a list of all of them is an echo."""
-    reply = _strip(reply, letters).str.replace_many(_SPELLINGS, leftmost=True).str.strip_chars()
-    listed = pl.when(reply.str.contains(_build(_LINES, letters))).then(reply)
-    found = listed.str.extract_all(_build(_LINE, letters)).list.join("").str.extract_all(_build("<L>", letters)).list.unique()
+    reply = strip(reply, letters).str.replace_many(SPELLINGS, leftmost=True).str.strip_chars()
+    listed = pl.when(reply.str.contains(build(_LINES, letters))).then(reply)
+    found = listed.str.extract_all(build(_LINE, letters)).list.join("").str.extract_all(build("<L>", letters)).list.unique()
     return pl.when(found.list.len().is_between(1, len(letters) - 1)).then(found.list.join(""))
 
 
 def _joined(reply: pl.Expr, letters: str) -> pl.Expr:
     """Write letters together that only spaces, semicolons or plus signs part (each pass joins pairs); "A选项" becomes "A"."""
-    reply = reply.str.replace_all(_build(_TEXT_AND, letters), " ${1} ").str.replace_all(_build(_CALLED, letters), "${1}")
+    reply = reply.str.replace_all(build(_TEXT_AND, letters), " ${1} ").str.replace_all(build(_CALLED, letters), "${1}")
     for _ in range(3):
-        reply = reply.str.replace_all(_build(_APART, letters), "${1}${2}")
+        reply = reply.str.replace_all(build(_APART, letters), "${1}${2}")
     return reply
 
 
 def _all(reply: pl.Expr, pattern: str, letters: str) -> pl.Expr:
     """Return the letters of all matches together."""
-    named = reply.str.extract_all(pattern).list.join(" ").str.extract_all(_build("<S>", letters)).list.join(" ")
+    named = reply.str.extract_all(pattern).list.join(" ").str.extract_all(build("<S>", letters)).list.join(" ")
     return pl.when(named != "").then(named)

@@ -39,7 +39,10 @@ def reading(extract: Callable[..., Any], text: pl.Expr, choices: Sequence[str], 
 
 
 def unread(reply: pl.Expr) -> pl.Expr:
-    """Return the reading of replies that no way has read yet: a struct with the field ``reply`` besides."""
+    """Return the reading of replies that no way has read yet: a struct with the field ``reply`` besides.
+
+    Fields of a struct are worked out once, where polars would work out an expression again at every mention.
+    """
     nothing = pl.lit(None, pl.String)
     return pl.struct(reply.alias("reply"), nothing.alias("answer"), nothing.alias("pattern"))
 
