@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ocli.cli.app import INCOMPLETE, OK, app
 from ocli.cli.options import Debug
-from ocli.cli.printing import show_summary
+from ocli.cli.printing import out, say, show_summary
 from ocli.errors import OcliError
 
 if TYPE_CHECKING:
+    from ocli.runs import Run
+    from ocli.stages.exports import Form
     from ocli.stages.report import Summary
 
 
@@ -23,27 +25,71 @@ def report(
         Optional[list[str]],
         typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
     ] = None,
-    format: Annotated[str, typer.Option(help="table, csv, md or json.")] = "table",
+    format: Annotated[
+        str, typer.Option(help="table, csv, md, json, html, latex, parquet, xlsx, lm-eval or model-card.")
+    ] = "table",
+    output: Annotated[
+        Optional[str],
+        typer.Option(
+            "-o", "--output", metavar="FILE",
+            help="Where it is written; -: stdout; of lm-eval and model-card with several models a directory.", show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str], typer.Option("-m", "--model", metavar="MODEL", help="Only this model. Repeatable.", show_default=False)
+    ] = [],  # noqa: B006
+    to: Annotated[
+        Optional[str],
+        typer.Option("--to", metavar="TRACKER", help="Send it to wandb[:PROJECT] or mlflow[:EXPERIMENT].", show_default=False),
+    ] = None,
     debug: Debug = False,
-) -> None:
-    """Print the table of one run, or of several side by side."""
-    from ocli.errors import did_you_mean
+) -> None:  # fmt: skip
+    """Print the table of one run, or of several side by side, or write it in another form."""
     from ocli.runs import Run
-    from ocli.stages import tables
+    from ocli.stages.exports import form_of, only
+    from ocli.stages.exports.trackers import check_target, track
     from ocli.stages.report import combine
     from ocli.stages.report import report as report_run
 
-    writers: dict[str, Callable[[Summary], str]] = {
-        "csv": tables.to_csv, "md": tables.to_markdown, "json": lambda summary: summary.to_json(),
-    }  # fmt: skip
-    if format != "table" and format not in writers:
-        raise OcliError(
-            f"--format {format}: unknown{did_you_mean(format, ['table', *writers])} (known: table, {', '.join(writers)})"
-        )
+    form = form_of(format)
+    if to is not None:
+        check_target(to)
     found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
     summary = combine([report_run(run) for run in found])
-    if format == "table":
+    if model:
+        summary = only(summary, model)
+    if format == "table" and output is None:
         show_summary(summary)
     else:
-        sys.stdout.write(writers[format](summary))
+        _write(summary, form, format, output, found[0])
+    for line in track(summary, to) if to is not None else ():
+        say(line)
     raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
+
+
+def _write(summary: Summary, form: Form, format: str, output: str | None, run: Run) -> None:
+    """Write a form where it is wanted, and print the paths of files."""
+    from ocli.runs import write_whole
+    from ocli.stages.exports import only
+
+    if form.single and len(summary.models) > 1:
+        if output in (None, "-"):
+            many = ", ".join(summary.models)
+            raise OcliError(f"--format {format} holds one model; name one with -m ({many}), or write a file of each with -o DIR")
+        files = {Path(str(output)) / f"{_file_name(label)}.{form.suffix}": only(summary, [label]) for label in summary.models}
+    elif output == "-" or (output is None and form.page is None):
+        made = form.write(summary)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(made if isinstance(made, bytes) else made.encode())
+        sys.stdout.flush()
+        return
+    else:
+        files = {Path(output) if output else run.path / "summary" / str(form.page): summary}
+    for path, part in files.items():
+        made = form.write(part)
+        write_whole(path, [made if isinstance(made, bytes) else made.encode()])
+        out(str(path))
+
+
+def _file_name(label: str) -> str:
+    return label.replace("/", "_")

@@ -28,7 +28,7 @@ def to_csv(summary: Summary) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*COLUMNS, *summary.models])
-    for head, cells in _lines(summary):
+    for head, cells in table_lines(summary):
         writer.writerow([*head, *(_number(cells.get(model)) for model in summary.models)])
     return buffer.getvalue()
 
@@ -39,7 +39,7 @@ def to_markdown(summary: Summary) -> str:
         "| " + " | ".join([*COLUMNS, *summary.models]) + " |",
         "|" + " --- |" * 4 + " ---: |" * len(summary.models),
     ]
-    for head, cells in _lines(summary):
+    for head, cells in table_lines(summary):
         lines.append("| " + " | ".join([*head, *(_number(cells.get(model)) for model in summary.models)]) + " |")
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(summary)), ""])
 
@@ -66,7 +66,7 @@ def aligned(rows: Sequence[Row], right: Container[int] = ()) -> Iterator[str]:
 
 def to_rich(summary: Summary, width: int) -> Table:
     """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
-    lines = _lines(summary)
+    lines = table_lines(summary)
     widths = [max([len(column), *(len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
     numbers = {model: [len(_number(cells.get(model))) for _, cells in lines] for model in summary.models}
     models = [max(6, len(model), *numbers[model]) for model in summary.models]
@@ -127,7 +127,7 @@ def _compared(row: SummaryRow, reference: Reference, partial: bool) -> str:
     return f"{where}: {away:+.2f}, {verdict} the tolerance"
 
 
-def _lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, SummaryRow]]]:
+def table_lines(summary: Summary) -> list[tuple[tuple[str, str, str, str], dict[str, SummaryRow]]]:
     """Line the models up: subsets, then groups, then the task's means, further rules as their mean alone."""
     lines: dict[tuple[str, str, str, str], dict[str, SummaryRow]] = {}
     for row in summary.rows:
