@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -228,6 +229,8 @@ def test_clusters_widen_the_interval(ocli: Ocli, write: Write) -> None:
     )
     assert task["interval"][0] < alone["interval"][0]
     assert task["smallest"] > alone["smallest"]
+    words = " ".join(ocli("compare").out.split())
+    assert ("p takes the items for independent, the interval the clusters" in words) == (not task["shown"] and task["p"] < 0.05)
 
 
 def test_scores_that_are_not_0_or_1_are_bootstrapped(ocli: Ocli, write: Write) -> None:
@@ -275,6 +278,63 @@ def test_several_tasks_have_holms_p(ocli: Ocli, write: Write) -> None:
     assert [task["adjusted_p"] for task in found["tasks"]] == pytest.approx([2 * mcnemar(10, 3)[0]] * 2)
     assert "p for being one of several tasks (Holm): 0.18" in ocli("compare").out
     assert [task["task"] for task in compared(ocli, "-t", "r")["tasks"]] == ["r"]
+    done = ocli("compare", "--fail-if-worse", 17)
+    assert (done.rc, done.out.count("\n  FAIL\n")) == (1, 2)
+
+
+def texts_task(ocli: Ocli, write: Write, nats: tuple[list[float], list[float]], tokens: tuple[list[int], list[int]]) -> Done:
+    """Run two models on a perplexity task, given each text's nats and tokens."""
+    write("prompts/bare.jinja", "{% block user %}{{ q }}{% endblock %}{% block assistant %}{{ target }}{% endblock %}")
+    task = {"data": {"local": "./texts.jsonl"}, "prompt": "bare", "mode": "perplexity", "score": [{"metric": "token_perplexity"}]}
+    write("mine.yaml", json.dumps(task))
+    write("texts.jsonl", "".join(json.dumps({"q": f"text {i}"}) + "\n" for i in range(len(nats[0]))))
+    for name, values, counts in zip("ab", nats, tokens, strict=True):
+        choices = [[{"text": "", "logprob": -v, "tokens": t, "greedy": False}] for v, t in zip(values, counts, strict=True)]
+        write(f"{name}.jsonl", "".join(json.dumps({"id": f"{i}", "choices": told}) + "\n" for i, told in enumerate(choices)))
+    return asked(ocli, "a.jsonl", "b.jsonl", task="mine.yaml", more=())
+
+
+def test_perplexities_are_compared_in_nats_a_token(ocli: Ocli, write: Write) -> None:
+    tokens = [2, 4, 6, 8, 3, 5]
+    a, b = [4.0, 9.0, 11.0, 17.0, 6.5, 10.0], [3.0, 7.5, 9.5, 12.0, 5.5, 8.0]
+    texts_task(ocli, write, (a, b), (tokens, tokens))
+    [task] = compared(ocli)["tasks"]
+    ratio = (sum(b) - sum(a)) / sum(tokens)
+    residuals = [(y - x - ratio * t) / sum(tokens) for x, y, t in zip(a, b, tokens, strict=True)]
+    assert task["scores"] == pytest.approx([math.exp(sum(nats) / sum(tokens)) for nats in (a, b)])
+    assert (task["difference"], task["stderr"]) == pytest.approx((ratio, (6 / 5 * sum(r * r for r in residuals)) ** 0.5))
+    assert (task["unit"], task["worse"], task["better"], task["gain"] > 0) == ("nats a unit", 0, 6, True)
+    words = " ".join(ocli("compare").out.split())
+    assert "B is better by 0.429 nats a unit" in words
+    assert "B is worse on 0 texts, better on 6" in words
+    done = ocli("compare", "--fail-if-worse", 1)
+    assert (done.rc, "--fail-if-worse counts points, and mine has a perplexity" in done.err) == (2, True)
+
+
+def test_perplexities_per_token_of_other_tokenizers_are_refused(ocli: Ocli, write: Write) -> None:
+    texts_task(ocli, write, ([4.0, 9.0], [3.0, 7.5]), ([2, 4], [2, 5]))
+    done = ocli("compare")
+    assert (done.rc, "1 of 2 texts are of another number of units" in done.err) == (2, True)
+    assert ocli("compare", "--anyway").rc == 0
+
+
+def test_infinite_perplexity_is_a_number_like_any(ocli: Ocli, write: Write) -> None:
+    texts_task(ocli, write, ([4.0, 9.0], [3000.0, 7000.0]), ([2, 4], [2, 4]))
+    [task] = compared(ocli)["tasks"]
+    assert task["scores"][1] is None
+    assert "inf" in ocli("compare").out
+
+
+def test_weighted_items_count_as_the_table_has_it(ocli: Ocli, write: Write) -> None:
+    rows = [{"worth": worth} for worth in (1, 3, 6, 2, 4)]
+    run = own_task(ocli, write, rows, ([1, 0, 1, 1, 0], [1, 1, 0, 1, 1]))
+    text = Path("recipes/tasks/exam/mine.yaml").read_text().replace("equal_number}]", "equal_number, weight: worth}]")
+    write("recipes/tasks/exam/mine.yaml", text)
+    run = asked(ocli, "a.jsonl", "b.jsonl", task="mine", more=()).run
+    [task] = compared(ocli, run)["tasks"]
+    assert task["scores"] == pytest.approx(table_scores(run), abs=1e-5)
+    assert task["scores"] == pytest.approx([900 / 16, 1000 / 16])
+    assert (task["test"], task["worse"], task["better"]) == ("bootstrap", 1, 2)
 
 
 # -- what is not comparable ------------------------------------------------------------------------------------------------------
@@ -297,7 +357,10 @@ def test_other_rules_are_refused_and_named(ocli: Ocli, write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("model.sampling.max_tokens=7", "max_tokens (256, 7)"), ("model.system=Be brief.", "system prompt (none, Be brief.)")],
+    [
+        ("model.sampling.max_tokens=7", "max_tokens (256, 7)"),
+        ("model.system=Be <b>brief|.", "system prompt (none, Be <b>brief|.)"),
+    ],
 )
 def test_other_requests_are_refused_and_the_setting_is_named(ocli: Ocli, write: Write, setting: str, words: str) -> None:
     first = pair_of(ocli, write, *table(3, 2, 1, 1)).run
@@ -305,6 +368,7 @@ def test_other_requests_are_refused_and_the_setting_is_named(ocli: Ocli, write: 
     done = ocli("compare", first, second, "-m", "replay")
     assert (done.rc, words in done.err) == (2, True)
     assert "q: 7 of 7 items were asked in other words or with other settings" in done.err
+    assert "<b>" not in ocli("compare", first, second, "-m", "replay", "--anyway", "--format", "md").out
     done = ocli("compare", first, second, "-m", "replay", "--anyway")
     assert done.rc == 0
     assert f"{words.partition(' (')[0]}: " in done.out.split("settings that differ")[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ocli.errors import RunError
-from ocli.fingerprint import differences, fingerprint
+from ocli.fingerprint import differences, fingerprint, untold
 from ocli.paired import holm
 from ocli.stages.compare.difference import Measured, measure, pair
 from ocli.stages.compare.flips import Flips, find
@@ -41,6 +41,8 @@ class Comparison:
     tasks: list[Task]
     settings: list[tuple[str, str, str]]
     """Conditions that differ, largest typical effect first: name, A's, B's."""
+    untold: list[str]
+    """Conditions that only one side has on record, so that they cannot be compared."""
     reasons: list[str]
     """Why this is no true comparison, where ``--anyway`` made one."""
     tolerance: float | None = None
@@ -58,7 +60,7 @@ class Comparison:
             for letter, side in (("a", self.a), ("b", self.b))
         }
         settings = [{"name": name, "a": a, "b": b} for name, a, b in self.settings]
-        whole = {**sides, "comparable": not self.reasons, "reasons": self.reasons, "settings": settings}
+        whole = {**sides, "comparable": not self.reasons, "reasons": self.reasons, "settings": settings, "untold": self.untold}
         return {**whole, "tolerance": self.tolerance, "verdict": self.verdict, "tasks": [_task_json(task) for task in self.tasks]}
 
 
@@ -98,8 +100,8 @@ def compare(
         )
         for one in _adjusted(measured)
     ]
-    sides = (fingerprint(side.recipe, side.model, names) for side in (a, b))
-    return Comparison(a, b, tasks, differences(*sides), why, tolerance)
+    sides = [fingerprint(side.recipe, side.model, names) for side in (a, b)]
+    return Comparison(a, b, tasks, differences(*sides), untold(*sides), why, tolerance)
 
 
 def _adjusted(measured: list[Measured]) -> list[Measured]:

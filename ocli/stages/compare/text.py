@@ -33,7 +33,10 @@ def verdict(measured: Measured) -> str:
         return f"no difference can be shown: one {measured.drawn[:-1]} alone has no spread"
     could = f"; this n could show {_size(measured.smallest, unit)} {unit}" if measured.smallest else ""
     interval = f"95 % interval {_signed(measured.interval[0], unit)} to {_signed(measured.interval[1], unit)}"
-    return f"no difference shown ({_signed(measured.difference, unit)} {unit}, {interval}, {_p(measured)}){could}"
+    # McNemar's test counts items; where they are not independent of each other, only the interval knows.
+    counted = measured.test == "McNemar" and measured.drawn != "items" and (measured.p or 0.0) < 0.05
+    but = f"; p takes the items for independent, the interval the {measured.drawn}" if counted else ""
+    return f"no difference shown ({_signed(measured.difference, unit)} {unit}, {interval}, {_p(measured)}){but}{could}"
 
 
 def lines(comparison: Comparison) -> Iterator[str]:
@@ -50,9 +53,13 @@ def lines(comparison: Comparison) -> Iterator[str]:
             yield from _wrapped(f"  {name}: {one}  ->  {other}", "      ")
     else:
         yield "no setting on record differs"
+    if comparison.untold:
+        yield from _wrapped(f"on record of one side alone: {', '.join(comparison.untold)}", "  ")
     for task in comparison.tasks:
         yield ""
         yield from _block(task)
+        if task.verdict and len(comparison.tasks) > 1:
+            yield f"  {task.verdict}"
         for flip in task.flips.shown:
             yield ""
             yield from _flip(flip)
@@ -97,8 +104,6 @@ def _details(task: Task) -> Iterator[str]:
     if measured.shown and measured.smallest:
         size = f"{_size(measured.smallest, measured.unit)} {measured.unit}"
         yield f"this n could show {size} with 80 % power, over {measured.draws} {measured.drawn}"
-    if task.verdict:
-        yield task.verdict
 
 
 def _judged(comparison: Comparison) -> str:
@@ -151,7 +156,7 @@ def _end(text: str, most: int) -> list[str]:
 def _rows(text: str) -> list[str]:
     """Break a text of any script into rows that fit; runs of white space are one space, control characters are shown."""
     words = printable(" ".join(text[: WIDTH * 40].split()))
-    return chop_cells(words, WIDTH - 12) or ["(empty)"]
+    return [row.strip() for row in chop_cells(words, WIDTH - 12)] or ["(empty)"]
 
 
 def _short(text: str, width: int) -> str:
@@ -219,7 +224,7 @@ def to_markdown(comparison: Comparison) -> str:
     ]
     rows = [
         f"A: {_cell(comparison.a.label)}, B: {_cell(comparison.b.label)}", "",
-        *(f"- NOT COMPARABLE: {reason}" for reason in comparison.reasons), *([""] if comparison.reasons else []),
+        *(f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons), *([""] if comparison.reasons else []),
         _line(head), "|" + " --- |" * 2 + " ---: |" * (len(head) - 2),
     ]  # fmt: skip
     rows += [_line(_cells(task.measured)) for task in comparison.tasks]
@@ -254,4 +259,5 @@ def _line(cells: list[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Write what a file says so that it stays in its cell, and is no markup."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "\\`")
