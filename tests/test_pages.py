@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,8 +16,10 @@ from conftest import SHARED, Ocli, Write
 
 from ocli.catalog import search
 from ocli.cli import app
-from ocli.recipe import ModelSpec, RecipeSpec
-from ocli.task import TaskSpec
+from ocli.recipe import ModelSpec, NotifySpec, RecipeSpec
+from ocli.stages.exports import FORMS
+from ocli.stages.exports.trackers import TRACKERS
+from ocli.task import DataSpec, FewShot, Join, TaskSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -25,8 +27,6 @@ TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for
 TRANSLATED = [name for name in TEXTS if name.replace(".md", ".zh-CN.md") in TEXTS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-COMING = {"compare", "--to"}
-"""What the pages speak of before the command line has it. Empty as soon as it does."""
 
 
 def anchors(text: str) -> set[str]:
@@ -85,11 +85,12 @@ def test_commands_of_a_page_exist(name: str) -> None:
     own = set(re.findall(r"(?:recipes/tasks|recipes/models)/[\w/]*?(\w+)\.yaml", TEXTS[name]))  # files that the page itself shows
     tasks, models = names("tasks") | names("suites") | own, names("models") | own
     for words in shown(TEXTS[name]):
-        if words[0] != "ocli" or len(words) < 2 or not re.fullmatch("[a-z]+", words[1]) or words[1] in COMING:
+        if words[0] != "ocli" or len(words) < 2 or not re.fullmatch("[a-z]+", words[1]):
             continue
         known = {option for parameter in COMMANDS[words[1]].params for option in (*parameter.opts, *parameter.secondary_opts)}
         given = {word.partition("=")[0] for word in words[2:] if re.match("--?[a-z]", word)}
-        assert given <= known | COMING | {"-h"}, words
+        assert given <= known | {"-h"}, words
+        assert set(settings(words, "--format")) <= set(FORMS), words
         for value in settings(words, "-t", "--task"):
             assert value in tasks or re.search("[A-Z./]", value), words
         for value in settings(words, "-m", "--model"):
@@ -106,6 +107,22 @@ def known_key(key: str) -> bool:
     inner = {"model": ModelSpec, "task": TaskSpec}.get(first)
     fields = inner.model_fields if inner else {}
     return key == "KEY" or (first in RecipeSpec.model_fields and (not inner or rest.partition(".")[0] in fields))
+
+
+@pytest.mark.parametrize(
+    ("page", "keys"),
+    [
+        *(("docs/recipes.md", spec.model_fields) for spec in (RecipeSpec, ModelSpec, TaskSpec, DataSpec, FewShot, Join)),
+        *(
+            (page, keys)
+            for page in ("docs/reports.md", "docs/reports.zh-CN.md")
+            for keys in (NotifySpec.model_fields, FORMS, TRACKERS)
+        ),
+    ],
+)
+def test_every_key_has_a_row_in_its_reference(page: str, keys: Iterable[str]) -> None:
+    rows = " ".join(re.findall(r"(?m)^\| (`[^|]*) \|", TEXTS[page]))
+    assert [key for key in keys if f"`{key.rstrip('_')}`" not in rows and key not in ("name", "extends", "splits")] == []
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("docs/adding-a-benchmark.md", "docs/recipes.md")])
