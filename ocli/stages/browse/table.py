@@ -96,8 +96,10 @@ class Table:
 
     def position(self, key: Key) -> int | None:
         """Return the number of an item's row."""
-        found = ((self.rows["id"] == key[0]) & (self.rows["sample"] == key[1])).arg_true()
-        return int(found[0]) if found.len() else None
+        for number in (self.rows["id"] == key[0]).arg_true():
+            if self.rows["sample"][number] == key[1]:
+                return int(number)
+        return None
 
     def _read(self, numbers: pl.Series) -> tuple[pl.DataFrame, Details]:
         picked = self.rows[numbers.cast(pl.Int64)]
