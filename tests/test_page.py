@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -339,3 +341,44 @@ def test_titles_and_task_names_are_escaped() -> None:
     assert "<title>&lt;b&gt;&amp;? · ocli</title>" in html
     assert 'data-task="&#34;&gt;&lt;script&gt;"' in html
     assert "connect-src 'none'" in html.replace("&#39;", "'")
+
+
+@pytest.fixture
+def served(report: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of ``ocli view`` on a run of which the first five questions are answered, and the run."""
+    [run] = [path.parent.parent for path in report.parent.glob("outputs/*/2*/configs/recipe.yaml")]
+    mine = tmp_path / "run"
+    shutil.copytree(run, mine)
+    shutil.rmtree(mine / "results")
+    for path in mine.glob("predictions/*/*.jsonl"):
+        path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:5]), encoding="utf-8")
+    command = [sys.executable, "-m", "ocli", "view", str(mine), "--port", "0", "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout
+        yield server.stdout.readline().strip(), mine
+        server.terminate()
+
+
+def test_served_page_follows_a_run_until_it_is_scored(served: tuple[str, Path], report: Path, show: Opener) -> None:
+    address, run = served
+    opened = show(address)
+    page = opened.page
+    assert page.locator(".live").first.inner_text().endswith("running")
+    assert "5 / 12" in page.locator("#progress").inner_text()
+    page.click("table.scores tbody.task a")
+    assert opened.counts() == 5
+    assert opened.choose("right") == 5
+    page.click(".list .row >> nth=1")
+    assert page.locator(".pane article pre.text").first.inner_text() == EVIL
+    page.click("a.back")
+    [whole] = report.parent.glob("outputs/*/2*/configs/recipe.yaml")
+    for path in whole.parents[1].glob("predictions/*/*.jsonl"):
+        shutil.copy(path, run / path.relative_to(whole.parents[1]))
+    opened.until("document.querySelector('#progress').innerText.includes('12 / 12')")
+    shutil.copytree(whole.parents[1] / "results", run / "results")
+    for path in run.glob("results/*/*.parquet"):
+        path.touch()
+    opened.until("!document.querySelector('.live')")
+    assert page.locator("tbody.task td").first.inner_text().startswith("50.00")
+    assert page.locator("tbody.task td").last.inner_text().startswith("90.00")

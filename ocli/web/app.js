@@ -1,6 +1,7 @@
 // Puts the page together: address, language, colours, keys, and what is asked anew while a run goes on.
 const EVERY = 3000;
-const app = { page: null, source: null, view: null, scroll: 0 };
+// What the reader has unfolded and chosen on the first page stays when that is drawn anew.
+const app = { page: null, source: null, view: null, scroll: 0, kept: { open: new Set(), subsets: null, whole: false, only: false } };
 
 function route() {
   return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -64,7 +65,8 @@ function show() {
     app.view = null;
     document.body.classList.remove("reading");
     fill(app.main, to.task !== undefined ? h("p.alert", {}, say("unknownTask", { task: to.task })) : null, overview(page));
-    requestAnimationFrame(() => scrollTo(0, app.scroll));
+    // Charts take their height a frame later.
+    requestAnimationFrame(() => requestAnimationFrame(() => { if (!app.view) scrollTo(0, app.scroll); }));
   }
   app.drawn = true;
   document.title = `${to.task ? `${to.task} · ` : ""}${page.title || "ocli"} · ocli`;

@@ -114,17 +114,18 @@ function subsetChart(page) {
   const parts = (task) => page.summary.rows.filter((row) => row.task === task && row.subset !== null && row.headline && !missingScore(row.score));
   const tasks = Object.keys(page.tasks).filter((task) => parts(task).length);
   if (!tasks.length) return null;
-  let task = tasks[0], whole = false;
-  const more = h("button.plain", { onclick() { whole = !whole; card.redraw(); } });
-  const choose = h("select", { "aria-label": say("task"), onchange() { task = choose.value; card.redraw(); } }, options(tasks.map((name) => [name, name]), task));
+  const { kept } = app;
+  const more = h("button.plain", { onclick() { kept.whole = !kept.whole; card.redraw(); } });
+  const choose = h("select", { "aria-label": say("task"), onchange() { kept.subsets = choose.value; card.redraw(); } },
+    options(tasks.map((name) => [name, name]), kept.subsets));
   const card = chart(say("bySubset"), `${say("subsetNote")} ${say("chartNote")}`, (width) => {
-    const rows = parts(task).map((row) => ({ ...row, label: row.subset }));
+    const task = choose.value, rows = parts(task).map((row) => ({ ...row, label: row.subset }));
     const means = d3.rollup(rows, (some) => d3.mean(some, (row) => row.score), (row) => row.label);
     const low = isPerplexity(page.tasks[task].metric);
     const labels = [...means.keys()].sort((a, b) => low ? means.get(a) - means.get(b) : means.get(b) - means.get(a));
-    const shown = whole ? labels : labels.slice(0, FEW);
+    const shown = kept.whole ? labels : labels.slice(0, FEW);
     more.hidden = labels.length <= FEW;
-    more.textContent = whole ? say("showFewer") : say("showAll", { n: labels.length });
+    more.textContent = kept.whole ? say("showFewer") : say("showAll", { n: labels.length });
     return intervalBars(page, rows.filter((row) => shown.includes(row.label)), shown, width, say("subset"));
   }, choose);
   card.append(more);

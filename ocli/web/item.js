@@ -7,12 +7,12 @@ function outcome(answer) {
   return answer.score >= 1 ? "right" : answer.score > 0 ? "partly" : "wrong";
 }
 
-const QUIET = ["ok", "failed", "missing"];
+const QUIET = ["ok", "failed", "missing", "pending"];
 const SIGNS = { right: "✓", wrong: "✗", partly: "◐", failed: "!", missing: "…", unscored: "·" };
 
 function verdict(answer) {
   const kind = outcome(answer);
-  const words = { unscored: say("noScore") };
+  const words = { unscored: answer?.status === "pending" ? say("pending") : say("noScore") };
   return h("span", { class: `verdict ${kind}` }, `${SIGNS[kind]} ${words[kind] ?? say(kind)}`);
 }
 

@@ -144,7 +144,7 @@ class TaskView {
     const kind = outcome(answer), odd = answer && !QUIET.includes(answer.status);
     const read = answer?.status === "failed" ? null : answer?.answer ?? null;
     const said = read ?? (!answer ? "" : say(answer.status === "ok" ? "nothing" : answer.status));
-    return h("span", { class: `chip ${kind}${odd ? " odd" : ""}`, title: `${model}: ${WORDS[language][kind] ?? kind}${odd ? `, ${say(answer.status)}` : ""}` },
+    return h("span", { class: `chip ${kind}${odd ? " odd" : ""}`, title: `${model}: ${say(kind === "unscored" ? "noScore" : kind)}${odd ? `, ${say(answer.status)}` : ""}` },
       h("i.sign", {}, SIGNS[kind]), h("span", { class: read === null ? "said word" : "said" }, marked(said, query)));
   }
 

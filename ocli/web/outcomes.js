@@ -38,7 +38,7 @@ function letterChart(page, task) {
   const { targets, answers } = page.tasks[task].letters ?? {};
   if (!targets) return null;
   const right = say("isTarget"), series = [right, ...page.models.filter((model) => answers[model])];
-  const letters = [...new Set([targets, ...Object.values(answers)].flatMap(Object.keys))].filter((letter) => letter.length <= 2).sort().slice(0, 12);
+  const letters = [...new Set([targets, ...Object.values(answers)].flatMap(Object.keys))].filter((letter) => letter && letter.length <= 2).sort().slice(0, 12);
   const rows = series.flatMap((name) => {
     const counts = name === right ? targets : answers[name], all = d3.sum(Object.values(counts)) || 1;
     return letters.map((letter) => ({ letter, name, n: counts[letter] ?? 0, part: 100 * (counts[letter] ?? 0) / all }));

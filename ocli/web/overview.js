@@ -19,12 +19,19 @@ function conditionsCard(page) {
   const values = Object.fromEntries(known.map((model) => [model, new Map(page.conditions[model])]));
   const names = [...new Set(known.flatMap((model) => page.conditions[model].map(([name]) => name)))];
   const differs = (name) => new Set(known.map((model) => values[model].get(name))).size > 1;
-  const any = known.length > 1 && names.some(differs);
-  const body = h("tbody", {}, names.map((name) => h("tr", { class: known.length > 1 && differs(name) ? "differs" : "same" }, h("th.first", { scope: "row" }, name,
-    known.length > 1 && differs(name) ? h("small", {}, say("differs")) : null), known.map((model) => h("td", {}, h("span.setting", {}, values[model].get(name) ?? "–"))))));
-  const only = h("input", { type: "checkbox", onchange: () => body.classList.toggle("only", only.checked) });
+  const several = known.length > 1, any = several && names.some(differs), { kept } = app;
+  const cell = (text, span) => h("td", { colspan: span }, h("span.setting", {}, text ?? "–"));
+  const body = h("tbody", { class: any && kept.only ? "only" : null }, names.map((name) => {
+    const other = several && differs(name);
+    return h("tr", { class: other ? "differs" : "same" }, h("th.first", { scope: "row" }, name, other ? h("small", {}, say("differs")) : null),
+      other ? known.map((model) => cell(values[model].get(name))) : cell(values[known[0]].get(name), String(known.length)));
+  }));
+  const only = h("input", { type: "checkbox", checked: kept.only, onchange() {
+    kept.only = only.checked;
+    body.classList.toggle("only", kept.only);
+  } });
   return h("section.card.flush", { id: "conditions" }, h("div.card-head", {}, h("h2", {}, say("conditions")),
-    any ? h("label.check", {}, only, say("onlyDiffering")) : known.length > 1 ? h("span.quiet", {}, say("noDifference")) : null),
+    any ? h("label.check", {}, only, say("onlyDiffering")) : several ? h("span.quiet", {}, say("noDifference")) : null),
     h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("conditions") }, h("table.conditions", {}, h("thead", {}, h("tr", {}, h("th.first", {}, say("setting")),
       known.map((model) => h("th", { scope: "col" }, modelName(model, page.models.indexOf(model)))))), body)));
 }

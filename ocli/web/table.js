@@ -56,12 +56,17 @@ function capabilityRow(page, capability, tasks) {
 
 function taskRows(page, task) {
   const rows = headlines(page, task), about = page.tasks[task], first = Object.values(rows)[0];
-  const parts = h("tbody.parts", { hidden: true });
-  const fold = h("button.fold", { "aria-expanded": "false", title: say("unfold", { task }), "aria-label": say("unfold", { task }), onclick() {
-    if (!parts.childElementCount) parts.append(...partRows(page, task));
-    parts.hidden = !parts.hidden;
-    fold.setAttribute("aria-expanded", String(!parts.hidden));
+  const parts = h("tbody.parts", { hidden: true }), { open } = app.kept;
+  const unfold = (shown) => {
+    if (shown && !parts.childElementCount) parts.append(...partRows(page, task));
+    parts.hidden = !shown;
+    fold.setAttribute("aria-expanded", String(shown));
+  };
+  const fold = h("button.fold", { title: say("unfold", { task }), "aria-label": say("unfold", { task }), onclick() {
+    if (!open.delete(task)) open.add(task);
+    unfold(open.has(task));
   } }, "›");
+  unfold(open.has(task));
   const has = page.summary.rows.some((row) => row.task === task && !isHeadline(row));
   const best = bestOf(rows, isPerplexity(about.metric));
   const body = h("tbody.task", {}, h("tr", {},
@@ -98,7 +103,7 @@ function scoreCell(page, row, model, best) {
 
 function range(row) {
   return h("small", { title: say("interval") }, row.ci95 ? `${short(row.ci95[0])}–${short(row.ci95[1])}` : null,
-    row.task !== null || !row.ci95 ? h("span.n", {}, ` · n ${count(row.n)}`) : null);
+    row.task !== null || !row.ci95 ? h("span.n", {}, `${row.ci95 ? " · " : ""}n ${count(row.n)}`) : null);
 }
 
 const short = (score) => score < 1000 ? score.toFixed(1) : number(score);

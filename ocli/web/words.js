@@ -7,7 +7,7 @@ const WORDS = {
     best: "best", micro: "all items together", rule: "further rule", group: "group", partial: "partial: {part}",
     incomplete: "incomplete: {part}", noScore: "no score", lower: "lower is better", reference: "published {score}",
     right: "right", wrong: "wrong", unanswered: "unanswered", truncated: "truncated", failed: "failed", missing: "not yet asked",
-    differ: "models differ", all: "all", ok: "ok", partly: "partly right",
+    differ: "models differ", all: "all", pending: "not yet scored", ok: "ok", partly: "partly right",
     anyModel: "any model", allSubsets: "all subsets", search: "Search id, prompt, reply, answer", filter: "Filter",
     found: "{n} items", foundOf: "{n} of {all} items", searchEnded: "the search was ended before everything was looked through", none: "No item matches.", page: "{from}–{to} of {n}", previous: "Previous", next: "Next",
     close: "Close", back: "All results", loading: "Loading …", hint: "j k move · Enter opens · Esc closes · / searches",
@@ -26,7 +26,7 @@ const WORDS = {
     dark: "Dark", light: "Light", switchTheme: "Switch between light and dark", language: "中文", made: "made {time} by ocli {ocli}",
     notAll: "This file holds {held} of {items} items; open all of them with: ocli view", live: "running", progress: "Progress",
     cost: "Cost", requests: "replies", lost: "The server does not answer: {error}", unknownTask: "There is no task {task}.", tableOf: "As a table",
-    source: "source", version: "version", mode: "mode", metric: "metric", allNotes: "All notes", cannot: "This item cannot be shown: {error}",
+    source: "Source", version: "Version", mode: "Mode", metric: "Metric", allNotes: "All notes", cannot: "This item cannot be shown: {error}",
   },
   zh: {
     results: "结果", charts: "图表", conditions: "评测条件", notes: "说明", overview: "总览", items: "题目",
@@ -35,7 +35,7 @@ const WORDS = {
     best: "最佳", micro: "全部题目合计", rule: "其他规则", group: "分组", partial: "仅部分：{part}",
     incomplete: "不完整：{part}", noScore: "无得分", lower: "越低越好", reference: "公布值 {score}",
     right: "正确", wrong: "错误", unanswered: "未作答", truncated: "被截断", failed: "请求失败", missing: "尚未请求",
-    differ: "模型不一致", all: "全部", ok: "正常", partly: "部分正确",
+    differ: "模型不一致", all: "全部", pending: "尚未评分", ok: "正常", partly: "部分正确",
     anyModel: "任一模型", allSubsets: "全部子集", search: "搜索题号、提示词、回复、答案", filter: "筛选",
     found: "{n} 题", foundOf: "{all} 题中的 {n} 题", searchEnded: "搜索未完成，仅列出已找到的", none: "没有符合条件的题目。", page: "第 {from}–{to} 题，共 {n} 题", previous: "上一页", next: "下一页",
     close: "关闭", back: "全部结果", loading: "加载中……", hint: "j k 移动 · Enter 打开 · Esc 关闭 · / 搜索",
@@ -68,7 +68,7 @@ let language = "en";
 
 // Returns a word of the page in its language, with values put in.
 function say(key, values = {}) {
-  return WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  return (WORDS[language][key] ?? key).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
 function capabilityName(name) {
