@@ -175,8 +175,9 @@ def _sampling(recipe: Recipe, spec: ModelSpec, task: TaskSpec, asked: Mapping[st
     if sent is None:
         said = recipe.sampling.over(spec.sampling.over(task.sampling)).resolve(spec.generation_config)
         sent = {name: value for name, value in vars(said).items() if value is not None}
+    sent = {"max_tokens" if name == "max_completion_tokens" else name: value for name, value in sent.items()}
     known = {kind.name for kind in KINDS}
-    further = {name: value for name, value in sent.items() if name not in known}
+    further = {name: value for name, value in sorted(sent.items()) if name not in known}
     values: Values = {name: _text(value) for name, value in sent.items() if name in known}
     values["stop"] = _dump(list(sent["stop"])) if sent.get("stop") else "none" if task.mode == "generate" else None
     return values | {"further settings": _plain(further)}
@@ -230,7 +231,7 @@ def _suggestion(config: Mapping[str, Any] | None) -> str | None:
     if not config:
         return None
     said = config["applied"] if config["used"] else config["says"]
-    plain = {name: value for name, value in said.items() if name in _SUGGESTED}
+    plain = {name: value for name, value in sorted(said.items()) if name in _SUGGESTED}
     return ("used" if config["used"] else "ignored") + (f": {_plain(plain)}" if plain else "")
 
 

@@ -234,6 +234,27 @@ def test_what_a_server_takes_otherwise_is_a_difference(ocli: Ocli, write: Write,
     assert untold(told(one), told(other)) == ["temperature"]
 
 
+def test_resumed_run_keeps_what_was_told_before(ocli: Ocli, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = "fp_1"
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "Unsupported parameter: use 'max_completion_tokens' instead of 'max_tokens'."}}
+        status, whole = chat_answer("4")
+        return status, {**whole, "model": "m-exact", "system_fingerprint": state}
+
+    monkeypatch.setenv("MY_KEY", KEY)
+    with serving(answer) as server:
+        write("m.yaml", json.dumps({"engine": "openai", "path": "m", "base_url": server.url, "api_key_env": "MY_KEY"}))
+        first = infer(ocli, "-m", "m.yaml", "--set", "limit=3")
+        state = "fp_2"
+        run = infer(ocli, "-m", "m.yaml", "-r")
+    assert run.resolve() == first.resolve()
+    assert values(run)["model revision"] == "model m-exact, system_fingerprint fp_1, fp_2"
+    assert values(run)["max_tokens"] == "1024"
+    assert values(run)["adapted"] == "max_tokens sent as max_completion_tokens"
+
+
 def test_streamed_reply_tells_the_model_too(ocli: Ocli, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(path: str, body: dict[str, Any]) -> Answer:
         chunk = {"model": "m-exact", "system_fingerprint": "fp_1", "choices": [{"index": 0, "delta": {"content": "4"}}]}

@@ -74,7 +74,8 @@ def infer(
     for engine in loaded.values():
         engine.check(recipe.tasks)
     plans, purse = prepare(recipe, say)
-    known = {"models": {}, "tasks": {plan.name: record.of_task(plan) for plan in plans}}
+    models = run.recipe().record.get("models", {}) if run is not None else {}
+    known = {"models": models, "tasks": {plan.name: record.of_task(plan) for plan in plans}}
     recipe = recipe.model_copy(update={"record": known, "versions": versions(record.PACKAGES)})
     resumed = run is not None
     if run is None:
@@ -126,8 +127,9 @@ class Asking:
 
     def save_record(self) -> None:
         """Write into the run's recipe what the engine has decided, and how the first request of each task is sent."""
-        sent = record.asked(self.engine, (next(self.requests(plan)) for plan in self.plans))
-        self.recipe.record["models"][self.model] = {**self.engine.record, "asked": sent}
+        firsts = (next(self.requests(plan)) for plan in self.plans)
+        models = self.recipe.record["models"]
+        models[self.model] = record.of_model(self.engine, firsts, models.get(self.model, {}))
         self.run.save(self.recipe)
 
     @property

@@ -43,9 +43,16 @@ def of_task(plan: TaskPlan) -> dict[str, Any]:
     return {**record, "subsets": [len(subsets.asked), len(subsets.subsets)]} if subsets.only else record
 
 
-def asked(engine: Engine, firsts: Iterable[Request]) -> dict[str, Any]:
-    """Return, per task, how its first request is sent: a sample of what the model sees, and the sampling."""
-    return {request.task: {"item": request.id, **engine.sent(request)} for request in firsts}
+def of_model(engine: Engine, firsts: Iterable[Request], before: dict[str, Any]) -> dict[str, Any]:
+    """Return what an engine has decided, and per task how its first request is sent: its prompt's ids and its sampling.
+
+    ``before`` is what was on record until now: what servers have told of themselves in an earlier part of the run stays.
+    """
+    asked = {request.task: {"item": request.id, **engine.sent(request)} for request in firsts}
+    told = {name: list(names) for name, names in before.get("told", {}).items()}
+    for name, names in engine.record.get("told", {}).items():
+        told[name] = list(dict.fromkeys([*told.get(name, []), *names]))
+    return {**engine.record, **({"told": told} if told else {}), "asked": asked}
 
 
 def describe(spec: ModelSpec, engine: Engine) -> str:
