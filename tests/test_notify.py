@@ -156,6 +156,16 @@ def test_failed_run_tells_why(kind: str, told: Told, tmp_path: Path) -> None:
     nowhere(done, tmp_path)
 
 
+def test_model_that_cannot_be_reached_is_told(told: Told, tmp_path: Path) -> None:
+    arguments = ("eval", "-m", "openai:x", "-t", "quiz.csv", "--set", "model.base_url=http://127.0.0.1:9/v1")
+    done, server = told("webhook", *arguments)
+    assert done.rc == 2
+    first, last = bodies(server)
+    assert (first["event"], last["event"], last["run"]) == ("started", "failed", str(done.run))
+    assert done.err.splitlines()[-1] == f"ocli: {last['error']}"
+    nowhere(done, tmp_path)
+
+
 def test_who_stops_a_run_by_hand_is_not_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("quiz.csv", QUESTIONS)
     with serving(of_kind) as server:

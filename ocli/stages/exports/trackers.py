@@ -53,19 +53,20 @@ def metrics(reading: Reading, label: str) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def _about(summary: Summary, label: str) -> dict[str, str]:
-    source = summary.sources[label]
-    return {"ocli": __version__, "recipe": summary.recipe, "run": str(source.run.path)}
+def _about(reading: Reading, label: str) -> dict[str, str]:
+    run = reading.summary.sources[label].run
+    return {"ocli": __version__, "recipe": reading.recipes[label].name, "run": str(run.path)}
 
 
 def _wandb(summary: Summary, project: str) -> Iterator[str]:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to its makers
     wandb: Any = package("--to wandb", "wandb", "wandb")
     reading = Reading(summary)
     for label in summary.models:
         run = summary.sources[label].run
         # The same id each time: a second report of a run updates what the first one has written.
         identity = hashlib.sha256(f"{run.path.resolve()}/{summary.sources[label].model}".encode()).hexdigest()[:16]
-        config = {**dict(reading.conditions(label)), **_about(summary, label)}
+        config = {**dict(reading.conditions(label)), **_about(reading, label)}
         rows = [row.to_json() for row in summary.rows if row.model == label]
         columns = [name for name in rows[0] if name != "reference"] if rows else []
         cells = [[str(row[name]) if isinstance(row[name], list) else row[name] for name in columns] for row in rows]
@@ -73,8 +74,9 @@ def _wandb(summary: Summary, project: str) -> Iterator[str]:
         settings = wandb.Settings(**quiet, x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True)
         try:
             with wandb.init(
-                project=project, name=label, id=identity, resume="allow", group=summary.recipe, config=config, job_type="ocli",
-                dir=os.environ.get("WANDB_DIR") or run.path / "logs", settings=settings,
+                project=project, name=label, id=identity, resume="allow", group=reading.recipes[label].name[:128], config=config,
+                allow_val_change=True, job_type="ocli", settings=settings,
+                dir=os.environ.get("WANDB_DIR") or run.path / "logs",
             ) as there:  # fmt: skip
                 there.summary.update(metrics(reading, label))
                 there.log({"rows": wandb.Table(columns=columns, data=cells)})
@@ -85,6 +87,7 @@ def _wandb(summary: Summary, project: str) -> Iterator[str]:
 
 
 def _mlflow(summary: Summary, experiment: str) -> Iterator[str]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of 7 with pauses that double
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     mlflow: Any = package("--to mlflow", "mlflow", "mlflow")
@@ -103,7 +106,7 @@ def _mlflow_run(mlflow: Any, reading: Reading, label: str, experiment: str) -> s
     client = mlflow.MlflowClient()
     known = client.get_experiment_by_name(experiment)
     where = known.experiment_id if known else client.create_experiment(experiment)
-    tags = {f"ocli.{name}": text for name, text in _about(summary, label).items()}
+    tags = {f"ocli.{name}": text for name, text in _about(reading, label).items()}
     made = client.create_run(where, run_name=label, tags=tags).info
     now = int(time.time() * 1000)
     numbers = [mlflow.entities.Metric(_key(name), value, now, 0) for name, value in metrics(reading, label).items()]

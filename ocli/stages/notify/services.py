@@ -67,8 +67,9 @@ class Notice:
 
     @property
     def headlines(self) -> list[SummaryRow]:
-        """A row for each task and model."""
-        return [row for row in self.summary.rows if row.is_headline] if self.summary else []
+        """A row for each task and model, those of a task together."""
+        rows = [row for row in self.summary.rows if row.is_headline and row.task] if self.summary else []
+        return sorted(rows, key=lambda row: self.tasks.index(row.task or ""))
 
     @property
     def scores(self) -> list[Row]:
