@@ -185,6 +185,20 @@ def effective_size(estimate: Estimate, parts: Sequence[Ratio]) -> float:
     return min(_together(parts).kish, spread / variance / few**2)
 
 
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Estimate the plain mean of independent estimates, each end of its interval from the same ends of theirs.
+
+    lower = mean - sqrt(sum of (m_i - low_i)^2) / k, and so the upper (Zou and Donner, "Construction of confidence limits about
+    effect measures", Statistics in Medicine 27 (2008) 1693-1702): near 0 and 1 it is as lopsided as theirs are, and never empty.
+    """
+    k = len(estimates)
+    mean = sum(one.mean for one in estimates) / k
+    below = math.hypot(*(one.mean - one.low for one in estimates)) / k
+    above = math.hypot(*(one.high - one.mean for one in estimates)) / k
+    errors = [one.stderr for one in estimates if one.stderr is not None]
+    return Estimate(mean, math.hypot(*errors) / k if len(errors) == k else None, mean - below, mean + above)
+
+
 def _together(parts: Sequence[Ratio]) -> Ratio:
     n, *sums = (sum(getattr(part, name) for part in parts) for name in ("n", "y", "x", "yy", "xx", "xy"))
     return Ratio(int(n), *sums)

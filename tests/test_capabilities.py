@@ -51,6 +51,22 @@ def test_mean_of_a_capability_counts_its_tasks_alike(ocli: Ocli) -> None:
     assert mean["score"] == 50.0
     # Two samples of their own: half the root of the sum of the squared errors.
     assert mean["stderr"] == pytest.approx((tasks["sums"]["stderr"] ** 2 + tasks["terms"]["stderr"] ** 2) ** 0.5 / 2)
+    low, high = mean["ci95"]
+    for end, factor in ((low, -1), (high, 1)):
+        number = 0 if factor < 0 else 1
+        reach = sum((tasks[name]["ci95"][number] - tasks[name]["score"]) ** 2 for name in ("sums", "terms")) ** 0.5 / 2
+        assert end == pytest.approx(50.0 + factor * reach)
+
+
+def test_tasks_that_are_all_right_leave_their_mean_an_interval(ocli: Ocli, write: Write) -> None:
+    for name in ("one", "two"):
+        task(write, name, "math", 5, 0)
+    rows, _ = rows_of(ocli, "one", "two")
+    [mean] = [row for row in rows if row["task"] is None]
+    tasks = [row for row in rows if row["task"]]
+    assert mean["score"] == 100.0
+    assert min(row["ci95"][0] for row in tasks) < mean["ci95"][0] < 95.0
+    assert mean["ci95"][1] == 100.0
 
 
 def test_one_task_of_a_capability_is_no_mean(ocli: Ocli) -> None:

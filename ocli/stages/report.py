@@ -27,7 +27,7 @@ from ocli.scoring import USAGE
 from ocli.stages import tables
 from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of, per_item
 from ocli.stages.submission import unlabelled
-from ocli.stats import Z95
+from ocli.stats import Estimate, mean_of
 from ocli.task import CAPABILITIES, TaskSpec, mode_name
 
 
@@ -198,19 +198,16 @@ def capability_means(model: str, summary: Summary) -> Iterator[SummaryRow]:
 
 def _mean_of_tasks(model: str, capability: str, rows: list[SummaryRow]) -> SummaryRow:
     """Return the plain mean of tasks that are samples of their own; where one has no score, there is none of them all."""
-    scores = [row.score for row in rows if row.score is not None]
-    errors = [row.stderr for row in rows if row.stderr is not None]
-    mean = sum(scores) / len(rows) if len(scores) == len(rows) else None
-    stderr = math.hypot(*errors) / len(rows) if len(errors) == len(rows) else None
-    reach = Z95 * (stderr or 0.0)
+    estimates = [Estimate(row.score, row.stderr, *row.ci95) for row in rows if row.score is not None and row.ci95]
+    whole = mean_of(estimates) if len(estimates) == len(rows) else None
     modes = {row.mode for row in rows}
     n, unanswered, truncated, failed = (
         sum(getattr(row, word) for row in rows) for word in ("n", "unanswered", "truncated", "failed")
     )
     return SummaryRow(
         model, None, capability, None, capability, "-", "mean", modes.pop() if len(modes) == 1 else "mixed",
-        mean, stderr, None if mean is None else [max(0.0, mean - reach), min(100.0, mean + reach)],
-        n, unanswered, truncated, failed, average="capability", subsets=[len(scores), len(rows)],
+        whole.mean if whole else None, whole.stderr if whole else None, [whole.low, whole.high] if whole else None,
+        n, unanswered, truncated, failed, average="capability", subsets=[len(estimates), len(rows)],
     )  # fmt: skip
 
 

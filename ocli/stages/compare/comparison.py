@@ -12,7 +12,7 @@ from ocli.fingerprint import differences, fingerprint, untold
 from ocli.paired import holm
 from ocli.stages.compare.difference import Measured, measure, pair
 from ocli.stages.compare.flips import Flips, find
-from ocli.stages.compare.sides import Side, common_tasks, reasons
+from ocli.stages.compare.sides import Side, common_tasks, reasons, remarks
 
 VERDICTS = ("FAIL", "INCONCLUSIVE", "PASS")
 """What a tolerance makes of a task, the worst first."""
@@ -45,6 +45,8 @@ class Comparison:
     """Conditions that only one side has on record, so that they cannot be compared."""
     reasons: list[str]
     """Why this is no true comparison, where ``--anyway`` made one."""
+    remarks: list[str]
+    """What the models' own settings changed in what they were asked."""
     tolerance: float | None = None
 
     @property
@@ -60,7 +62,14 @@ class Comparison:
             for letter, side in (("a", self.a), ("b", self.b))
         }
         settings = [{"name": name, "a": a, "b": b} for name, a, b in self.settings]
-        whole = {**sides, "comparable": not self.reasons, "reasons": self.reasons, "settings": settings, "untold": self.untold}
+        whole = {
+            **sides,
+            "comparable": not self.reasons,
+            "reasons": self.reasons,
+            "remarks": self.remarks,
+            "settings": settings,
+            "untold": self.untold,
+        }
         return {**whole, "tolerance": self.tolerance, "verdict": self.verdict, "tasks": [_task_json(task) for task in self.tasks]}
 
 
@@ -88,6 +97,7 @@ def compare(
     why = [reason for name in names for reason in reasons(a, b, name, results[name])]
     if why and not anyway:
         raise RunError("\n  ".join([f"{a.label} and {b.label} are not comparable; --anyway compares them all the same:", *why]))
+    noted = [remark for name in names for remark in remarks(a, b, name, results[name])]
     pairs = {name: pair(name, (a.recipe.tasks[name], b.recipe.tasks[name]), results[name]) for name in names}
     measured = [measure(name, a.recipe.tasks[name], pairs[name]) for name in names]
     if tolerance is not None and all(one.lower_is_better for one in measured):
@@ -101,7 +111,7 @@ def compare(
         for one in _adjusted(measured)
     ]
     sides = [fingerprint(side.recipe, side.model, names) for side in (a, b)]
-    return Comparison(a, b, tasks, differences(*sides), untold(*sides), why, tolerance)
+    return Comparison(a, b, tasks, differences(*sides), untold(*sides), why, noted, tolerance)
 
 
 def _adjusted(measured: list[Measured]) -> list[Measured]:

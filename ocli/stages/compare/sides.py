@@ -93,23 +93,14 @@ def common_tasks(a: Side, b: Side, wanted: Sequence[str]) -> list[str]:
 
 
 def reasons(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame]) -> Iterator[str]:
-    """Yield why the two numbers of a task are not comparable, a line each: its version, samples, what was asked, its units."""
-    versions = [version(side.recipe.tasks[task], side.recipe.record["tasks"][task]["digest"]) for side in (a, b)]
-    differing = differences(*(fingerprint(side.recipe, side.model, [task]) for side in (a, b)))
-    told = ", ".join(
-        f"{name} ({_short(one)}, {_short(other)})" for name, one, other in differing if name.partition(" (")[0] in SETTINGS
-    )
+    """Yield why the two numbers of a task are not comparable, a line each: its version, its samples, its units."""
+    versions = _versions(a, b, task)
     if versions[0] != versions[1]:
-        yield f"{task}: other prompts, items or rules, version {versions[0]} and {versions[1]}: {told or 'other items'}"
+        told = _settings(a, b, task) or "other items"
+        yield f"{task}: other prompts, items or rules, version {versions[0]} and {versions[1]}: {told}"
     samples = [side.recipe.tasks[task].samples for side in (a, b)]
     if samples[0] != samples[1]:
         yield f"{task}: {samples[0]} and {samples[1]} samples an item"
-    if versions[0] == versions[1]:
-        asked, other = _asked_otherwise(*results)
-        if other:
-            short = any((frame["shots_dropped"] > 0).any() for frame in results)
-            why = told or ("examples were dropped from prompts too long" if short else "other turns, or another system prompt")
-            yield f"{task}: {other} of {asked} items were asked in other words or with other settings: {why}"
     rules = [side.recipe.tasks[task].score[0] for side in (a, b)]
     if rules[0] == rules[1] and rules[0].metric.name in PERPLEXITIES:
         units = [frame.select("id", units_of(rules[0])).drop_nulls() for frame in results]
@@ -117,6 +108,28 @@ def reasons(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFra
         other = int((joined[units_of(rules[0])] != joined[f"{units_of(rules[0])}_right"]).sum())
         if other:
             yield f"{task}: {other} of {joined.height} texts are of another number of units: per token of other tokenizers"
+
+
+def remarks(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame]) -> Iterator[str]:
+    """Yield how the models' own settings made requests of the same questions differ: turns, system prompt, sampling."""
+    asked, other = _asked_otherwise(*results)
+    versions = _versions(a, b, task)
+    if other and versions[0] == versions[1]:
+        short = any((frame["shots_dropped"] > 0).any() for frame in results)
+        why = "examples were dropped from prompts too long" if short else "other turns, or another system prompt"
+        yield f"{task}: {other} of {asked} items were asked in other words or with other settings: {_settings(a, b, task) or why}"
+
+
+def _versions(a: Side, b: Side, task: str) -> list[str]:
+    return [version(side.recipe.tasks[task], side.recipe.record["tasks"][task]["digest"]) for side in (a, b)]
+
+
+def _settings(a: Side, b: Side, task: str) -> str:
+    """Name the settings of what is asked, or of how it is scored, that differ."""
+    differing = differences(*(fingerprint(side.recipe, side.model, [task]) for side in (a, b)))
+    return ", ".join(
+        f"{name} ({_short(one)}, {_short(two)})" for name, one, two in differing if name.partition(" (")[0] in SETTINGS
+    )
 
 
 SETTINGS = {

@@ -41,20 +41,7 @@ def verdict(measured: Measured) -> str:
 
 def lines(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison in lines of at most ``WIDTH`` columns."""
-    a, b = comparison.a, comparison.b
-    for letter, side in (("A", a), ("B", b)):
-        yield from _wrapped(f"{letter}  {side.label}, {side.run.path}", "   ")
-    for reason in comparison.reasons:
-        yield from _wrapped(f"NOT COMPARABLE: {reason}", "  ")
-    yield ""
-    if comparison.settings:
-        yield "settings that differ, largest typical effect first"
-        for name, one, other in comparison.settings:
-            yield from _wrapped(f"  {name}: {one}  ->  {other}", "      ")
-    else:
-        yield "no setting on record differs"
-    if comparison.untold:
-        yield from _wrapped(f"on record of one side alone: {', '.join(comparison.untold)}", "  ")
+    yield from _head(comparison)
     for task in comparison.tasks:
         yield ""
         yield from _block(task)
@@ -66,6 +53,25 @@ def lines(comparison: Comparison) -> Iterator[str]:
     if comparison.verdict is not None:
         yield ""
         yield from _wrapped(_judged(comparison), "  ")
+
+
+def _head(comparison: Comparison) -> Iterator[str]:
+    """Yield who is compared, and under which conditions each was asked."""
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        yield from _wrapped(f"{letter}  {side.label}, {side.run.path}", "   ")
+    for reason in comparison.reasons:
+        yield from _wrapped(f"NOT COMPARABLE: {reason}", "  ")
+    for remark in comparison.remarks:
+        yield from _wrapped(f"ASKED OTHERWISE: {remark}", "  ")
+    yield ""
+    if comparison.settings:
+        yield "settings that differ, largest typical effect first"
+        for name, one, other in comparison.settings:
+            yield from _wrapped(f"  {name}: {one}  ->  {other}", "      ")
+    else:
+        yield "no setting on record differs"
+    if comparison.untold:
+        yield from _wrapped(f"on record of one side alone: {', '.join(comparison.untold)}", "  ")
 
 
 def _block(task: Task) -> Iterator[str]:
@@ -224,7 +230,9 @@ def to_markdown(comparison: Comparison) -> str:
     ]
     rows = [
         f"A: {_cell(comparison.a.label)}, B: {_cell(comparison.b.label)}", "",
-        *(f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons), *([""] if comparison.reasons else []),
+        *(f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons),
+        *(f"- ASKED OTHERWISE: {_cell(remark)}" for remark in comparison.remarks),
+        *([""] if comparison.reasons or comparison.remarks else []),
         _line(head), "|" + " --- |" * 2 + " ---: |" * (len(head) - 2),
     ]  # fmt: skip
     rows += [_line(_cells(task.measured)) for task in comparison.tasks]
