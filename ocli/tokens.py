@@ -109,7 +109,7 @@ class Encoder:
         bos = self.tokenizer.convert_ids_to_tokens(self.prefix)
         record = {"chat_template": self.chat, "chat_template_reason": self.reason, "prefix_tokens": bos}
         template = getattr(self.tokenizer, "chat_template", None)
-        if not template:
+        if not template or not isinstance(template, (str, dict)):
             return record
         text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
         return {**record, "chat_template_sha256": hashlib.sha256(text.encode()).hexdigest()[:12]}
