@@ -27,6 +27,7 @@ def to_html(summary: Summary) -> str:
     """Return the page with as many items as a browser opens at once; what is left out it says, and how to see it."""
     book = Book.of(summary)
     page = json.loads(to_json(book.page()))  # a copy
+    page["live"] = False
     names = [name for name in page["tasks"] if book.state.of(name)]
     shares = _shares(book, names)
     blobs = {name: _blob(book.table(name), share) for name, share in shares.items()}

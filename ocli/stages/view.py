@@ -125,7 +125,7 @@ class Server:
             began = time.monotonic()
             with suppress(OcliError):  # a file that is being written anew; requests tell of what stays wrong
                 await asyncio.to_thread(self.book.refresh)
-            await asyncio.sleep(max(1.0, 4 * (time.monotonic() - began)))
+            await asyncio.sleep(0.1 if self.book.behind else max(1.0, 4 * (time.monotonic() - began)))
 
 
 def _number(asked: Any, name: str, default: int) -> int:

@@ -90,6 +90,11 @@ class Book:
                 self._state = self._read(stamps, parts)
             return self._state
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read at once."""
+        return any(tail.behind for tail in self._tails.values())
+
     def _stamp(self, run: Run) -> Stamp:
         return stamp(run.path / "configs" / "recipe.yaml")
 
@@ -133,7 +138,7 @@ class Book:
             return None if part is None or (part.live and runs_code(part.task)) else part.brief()
 
         summary = self._given or combine([summarise(run, brief) for run in self.runs])
-        if live:
+        if live and self._given is None:
             summary.unasked = []  # not yet
         progress = {label: _progress(recipes[source.run.path], source, parts) for label, source in summary.sources.items()}
         return State(stamps, summary, recipes, parts, live, progress)

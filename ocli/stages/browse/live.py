@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
 from ocli.scoring import USAGE, reply_schema, runs_code, score_replies
 from ocli.stages.browse.lines import parse, pieces
+from ocli.stages.browse.parts import STATUS
 from ocli.task import TaskSpec
 
 MARK = 256
 """So many bytes before the place where reading stopped must be what they were, or the file is another one."""
 ONE_LOOK = 256 << 20
 """Bytes of a file that are read at one look."""
+SMALLER = (
+    pl.col("subset").cast(pl.Categorical),
+    pl.col("groups").cast(pl.List(pl.Categorical)),
+    pl.col("status").cast(STATUS),
+    pl.col("sample").cast(pl.Int32),
+    pl.col("shots_dropped").cast(pl.Int32),
+)
+"""All replies so far are in memory."""
 
 
 class Tail:
@@ -21,12 +31,13 @@ class Tail:
 
     def __init__(self, path: Path, items: Path, task: TaskSpec) -> None:
         self.path, self.items, self.task = path, items, task
+        self.behind = False
+        """Whether the last look ended before the file did."""
         self._forget()
 
     def _forget(self) -> None:
         self._end, self._mark = 0, b""
-        self._frames: list[pl.DataFrame] = []
-        self._asked: pl.DataFrame | None = None
+        self._scored: list[pl.DataFrame] = []
 
     def look(self) -> bool:
         """Read what has been written since the last look; return whether there was anything new."""
@@ -44,39 +55,42 @@ class Tail:
             self._forget()
             return changed
 
-    def _take(self, file: object) -> bool:
-        before = self._end
-        for start, piece in pieces(file):  # type: ignore[arg-type]
-            scored = self._score(parse(start, piece, reply_schema(self.task)))
-            if scored is None:
-                return False  # what was asked is not written yet
-            self._frames.append(scored)
-            self._end, self._mark = start + len(piece), (self._mark + piece[-MARK:])[-MARK:]
-            if self._end - before > ONE_LOOK:
+    def _take(self, file: IO[bytes]) -> bool:
+        end, mark = self._end, self._mark
+        replies: list[pl.DataFrame] = []
+        self.behind = False
+        for start, piece in pieces(file):
+            replies.append(parse(start, piece, reply_schema(self.task)))
+            end, mark = start + len(piece), (mark + piece[-MARK:])[-MARK:]
+            if end - self._end > ONE_LOOK:
+                self.behind = True
                 break
-        return self._end > before
+        scored = self._score(pl.concat(replies)) if replies else None
+        if scored is None:
+            return False
+        self._scored.append(scored)
+        self._end, self._mark = end, mark
+        return True
 
     def _score(self, replies: pl.DataFrame) -> pl.DataFrame | None:
-        """Score replies; those to what is not asked this time are left out."""
-        if self._asked is None:
-            try:
-                self._asked = pl.read_parquet(self.items)
-            except (OSError, pl.exceptions.PolarsError):
-                return None
+        """Score replies, those to what is asked this time; None where that is not written yet."""
         replies = replies.with_columns(pl.col("sample").fill_null(0)).unique(["id", "sample"], keep="last", maintain_order=True)
-        items = self._asked.join(replies.select("id").unique(), on="id", how="semi", maintain_order="left")
+        try:
+            asked = pl.scan_parquet(self.items, glob=False).with_row_index("place")
+            items = asked.filter(pl.col("id").is_in(replies["id"].unique().implode())).collect(engine="streaming").sort("place")
+        except (OSError, pl.exceptions.PolarsError):
+            return None
         scored = _pending(items, replies) if runs_code(self.task) else score_replies(items, replies, self.task, self.task.samples)
-        return scored.filter(pl.col("key").is_not_null()).drop("key", "target")
+        scored = scored.filter(pl.col("key").is_not_null()).drop("key")
+        return scored.join(items.select("id", "place"), on="id", how="left").with_columns(SMALLER)
 
     @property
     def results(self) -> pl.DataFrame | None:
         """The replies so far in the order of the items."""
-        if not self._frames or self._asked is None:
-            return None
-        order = self._asked.select("id", "target").with_row_index("position")
-        frame = pl.concat(self._frames).unique(["id", "sample"], keep="last")
-        frame = frame.join(order, on="id", how="left").sort("position", "sample").drop("position")
-        return frame if frame.height else None
+        if len(self._scored) > 1:
+            whole = pl.concat(self._scored, how="vertical_relaxed").unique(["id", "sample"], keep="last", maintain_order=True)
+            self._scored = [whole.sort("place", "sample", maintain_order=True)]
+        return self._scored[0].drop("place") if self._scored and self._scored[0].height else None
 
 
 def _pending(items: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
