@@ -37,8 +37,7 @@ def option_of_text(reply: pl.Expr, letters: str, texts: Sequence[str]) -> pl.Exp
     yes = next((letter_of[text] for text in _YES if text in letter_of), None)
     no = next((letter_of[text] for text in _NO if text in letter_of), None)
     if yes and no and len(texts) == 2:
-        answer: pl.Expr = yes_no(unnamed, (), words=(yes, no))
-        return answer
+        return yes_no(unnamed, (), words=(yes, no))
     pattern = rf"(?im)^{_AROUND}{_LEAD_IN}{_AROUND}({'|'.join(map(re.escape, letter_of))}){_AROUND}$"
     found = unnamed.str.extract_all(pattern).list.eval(pl.element().str.extract(pattern).str.to_lowercase()).list.unique()
     return pl.when(found.list.len() == 1).then(found.list.first()).replace_strict(letter_of, default=None, return_dtype=pl.String)
