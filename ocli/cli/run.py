@@ -44,7 +44,9 @@ def evaluate(
     offline: Offline = False, allow_code_exec: AllowCode = False, dry_run: DryRun = False, debug: Debug = False,
     timestamp: Annotated[Optional[str], typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
-    """Ask, score and report: the three stages in order."""
+    """Ask, score and report: the three stages in order, and the report as a page."""
+    from ocli.runs import write_whole
+    from ocli.stages.html import to_html
     from ocli.stages.report import report
     from ocli.stages.score import need_consent, score
 
@@ -59,7 +61,9 @@ def evaluate(
         summary = report(run)
     show_summary(summary)
     tell.finished(run, unscored, summary)
-    say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}")
+    page = run.path / "summary" / "report.html"
+    write_whole(page, [to_html(summary).encode()])
+    say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}\npage: {page}")
     refuse_unlabelled(run)
     raise typer.Exit(INCOMPLETE if unscored else OK)
 

@@ -1,4 +1,4 @@
-"""What there is, as ``ocli list`` prints it and as the README's table has it: tasks by capability, with what to know of each."""
+"""What there is, as ``ocli list`` prints it and as docs/tasks.md has it: tasks by capability, with what to know of each."""
 
 from __future__ import annotations
 
