@@ -254,6 +254,17 @@ def test_a_perplexity_is_neither_right_nor_wrong(ocli: Ocli, write: Write) -> No
     assert book.item("task", ("a/0", 0))["replies"][model]["rules"]["token_perplexity"] > 0
 
 
+def test_without_public_labels_nothing_is_wrong(ocli: Ocli, write: Write) -> None:
+    data = {**TASK["data"], "fields": {"target": "''"}}
+    write_task(write, 0, {**TASK, "labels": False, "data": data})
+    done = ocli("infer", "-m", "echo:B", "-t", "task.yaml")
+    ocli("score", done.run)
+    book = Book([Run(done.run)])
+    assert [len(ids(book, filter=name)) for name in ("all", "right", "wrong", "differ")] == [COUNT, 0, 0, 0]
+    [model] = book.page()["models"]
+    assert book.page()["tasks"]["task"]["letters"]["answers"][model] == {"B": COUNT}
+
+
 def opened(page: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return what an HTML file holds."""
     [data] = PAGE.findall(page)
@@ -325,3 +336,4 @@ def test_lines_torn_or_empty_hide_no_others(tmp_path: Path) -> None:
     path.write_text("\n".join([lines[0], "", lines[1][:20], lines[2], lines[0][:10]]))
     assert search(path, "NEEDLE") == ([("0", 0), ("2", 0)], True)
     assert search(tmp_path / "none", "needle") == ([], True)
+    assert search(path, "nothing", lambda: True) == ([], False)

@@ -189,7 +189,7 @@ def test_a_taken_port_is_an_error_where_it_was_asked_for(run: Run) -> None:
             command("view", run.path, "--port", port), capture_output=True, text=True, env=ENVIRONMENT, check=False
         )
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(rf"ocli: 127.0.0.1:{port}: cannot be listened on: .*--port\n", done.stderr)
+    assert re.fullmatch(rf"ocli: 127.0.0.1:{port}: cannot be listened on: .*; say another --port or --host\n", done.stderr)
     with viewing(run.path) as first, viewing(run.path) as second:
         assert first.port != second.port
         assert second.ask("/api/page")[0] == 200

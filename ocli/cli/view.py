@@ -42,7 +42,8 @@ def view(
     def ready(url: str, bound: int) -> None:
         out(url)
         if "?token=" not in url:
-            say(f"from another machine: ssh -L {bound}:127.0.0.1:{bound} {platform.node()}, then the same address there")
+            here = f"[{host}]" if ":" in host else host
+            say(f"from another machine: ssh -L {bound}:{here}:{bound} {platform.node()}, then http://localhost:{bound}/ there")
         say("Ctrl-C ends it")
         if browser and sys.stdout.isatty() and _has_display():
             import threading

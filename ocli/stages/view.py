@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import hmac
+import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,11 +109,15 @@ class Server:
             asked.get("filter") or "all", asked.get("model") or None, asked.get("subset") or None, asked.get("q", ""),
             _number(asked, "offset", 0), min(_number(asked, "limit", 100), LIMIT),
         )  # fmt: skip
-        find = partial(self.book.items, asked.get("task", ""), query)
+        task = asked.get("task", "")
         if not query.words:
-            return _json(await asyncio.to_thread(find))
-        async with self._searching:
-            return _json(await asyncio.to_thread(find))
+            return _json(await asyncio.to_thread(self.book.items, task, query))
+        stop = threading.Event()
+        try:
+            async with self._searching:
+                return _json(await asyncio.to_thread(self.book.items, task, query, stop.is_set))
+        finally:
+            stop.set()  # whoever asked may have gone
 
     async def _item(self, request: web.Request) -> web.StreamResponse:
         asked = request.query
@@ -151,9 +156,10 @@ async def _bind(runner: web.AppRunner, host: str, port: int | None) -> int:
         try:
             await site.start()
         except OSError as error:
-            reason = error.strerror or str(error)
             if port is not None or error.errno != errno.EADDRINUSE:
-                raise OcliError(f"{host}:{number}: cannot be listened on: {reason}; choose another with --port") from None
+                reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+                where = f"{host}:{number}: cannot be listened on: {reason}"
+                raise OcliError(f"{where}; say another --port or --host") from None
             continue
         return int(runner.addresses[0][1])
     raise OcliError(f"the ports {PORT} to {PORT + TRIES - 1} are all taken; choose another with --port")
@@ -161,7 +167,7 @@ async def _bind(runner: web.AppRunner, host: str, port: int | None) -> int:
 
 async def _serve(book: Book, host: str, port: int | None, ready: Callable[[str, int], None]) -> None:
     server, stop = Server(book, host), asyncio.Event()
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
     await runner.setup()
     try:
         bound = await _bind(runner, host, port)

@@ -19,7 +19,7 @@ from ocli.recipe import Recipe
 from ocli.runs import Run
 from ocli.scoring import runs_code
 from ocli.stages import tables
-from ocli.stages.browse.lines import Key
+from ocli.stages.browse.lines import Key, Stopped
 from ocli.stages.browse.live import Tail
 from ocli.stages.browse.parts import Part, Stamp, stamp
 from ocli.stages.browse.table import Query, Table
@@ -160,9 +160,9 @@ class Book:
                 self._tables.pop(next(iter(self._tables)))
             return known[1]
 
-    def items(self, name: str, query: Query) -> dict[str, Any]:
-        """Return a page of a task's rows."""
-        return self.table(name).page(query)
+    def items(self, name: str, query: Query, stopped: Stopped = lambda: False) -> dict[str, Any]:
+        """Return a page of a task's rows (``Table.page``)."""
+        return self.table(name).page(query, stopped)
 
     def item(self, name: str, key: Key) -> dict[str, Any]:
         """Return one item with its prompts and replies."""

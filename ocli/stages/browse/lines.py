@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,8 @@ from ocli.errors import RunError
 
 Key = tuple[str, int]
 """An item's id and its sample."""
+Stopped = Callable[[], bool]
+"""Says whether nobody waits for an answer any more."""
 CHUNK = 8 << 20
 SEARCHED = 1 << 19
 """Bytes that are searched at once: so few stay in the processor's cache."""
@@ -116,7 +118,7 @@ def offsets(path: Path) -> pl.DataFrame:
     )
 
 
-def search(path: Path, words: str) -> tuple[list[Key], bool]:
+def search(path: Path, words: str, stopped: Stopped = lambda: False) -> tuple[list[Key], bool]:
     """Return the items whose reply or prompt holds ``words`` in any case, and whether the whole file was looked through."""
     # Lines are JSON: the words as they are written there. What a match outside of reply and prompt finds is sorted out after.
     needle, words = json.dumps(words, ensure_ascii=False)[1:-1].encode("utf-8", "replace").lower(), words.lower()
@@ -126,7 +128,7 @@ def search(path: Path, words: str) -> tuple[list[Key], bool]:
         with open(path, "rb", buffering=0) as file:
             for _, piece in pieces(file, SEARCHED):
                 found += (key_of(row) for row in _holding(piece, needle) if _says(row, words))
-                if len(found) >= FOUND or time.monotonic() > ends:
+                if len(found) >= FOUND or time.monotonic() > ends or stopped():
                     return found[:FOUND], False
     except FileNotFoundError:
         return [], True

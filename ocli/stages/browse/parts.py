@@ -48,7 +48,8 @@ class Part:
         self.path = source.run.results(source.model, name)
         self.predictions = source.run.predictions(source.model, name)
         self.items = source.run.items(source.model, name)
-        self.perplexing = task.score[0].metric.name in PERPLEXITIES
+        self.judged = task.score[0].metric.name not in PERPLEXITIES
+        """Whether replies are right or wrong, which the perplexity of a text is not."""
         self._so_far = so_far
 
     @property
@@ -96,7 +97,7 @@ class Part:
     def counts(self) -> dict[str, int]:
         """How many replies there are of each kind that can be filtered."""
         score, status = pl.col("score"), pl.col("status")
-        if self.perplexing:
+        if not self.judged:
             score = pl.lit(None, pl.Float64)
         kinds = {word: (status == word).sum() for word in ("unanswered", "truncated", "failed")}
         sums = self.scan().select(all=pl.len(), right=(score >= 1).sum(), wrong=(score < 1).sum(), **kinds)

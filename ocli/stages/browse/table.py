@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ocli.errors import OcliError, did_you_mean
-from ocli.stages.browse.lines import Key, search
+from ocli.stages.browse.lines import Key, Stopped, search
 from ocli.stages.browse.parts import STATUS, Part, keys_frame
 
 FILTERS = ("all", "right", "wrong", "unanswered", "truncated", "failed", "differ")
@@ -46,7 +46,7 @@ class Table:
         self.rows = _aligned(self.parts)
         self._found: dict[str, tuple[pl.Series, bool]] = {}
 
-    def page(self, query: Query) -> dict[str, Any]:
+    def page(self, query: Query, stopped: Stopped = lambda: False) -> dict[str, Any]:
         """Return ``total`` and the ``items`` of a page; ``more`` is there where a search was ended before it was through."""
         meets = self.meets(query.filter, query.model)
         if query.subset is not None:
@@ -54,7 +54,7 @@ class Table:
         whole, words = True, query.words.strip()
         chosen = self.rows.lazy().with_row_index("row").filter(meets)
         if words:
-            found, whole = self._search(words)
+            found, whole = self._search(words, stopped)
             chosen = chosen.filter(pl.col("row").is_in(found.implode()))
         numbers = chosen.select("row").collect()["row"]
         picked, details = self._read(numbers.slice(query.offset, query.limit))
@@ -124,16 +124,18 @@ class Table:
             lines |= part.lines(places, look=False)
         return [(row, lines.get((row["id"], row["sample"]), {})) for row in rows]
 
-    def _search(self, words: str) -> tuple[pl.Series, bool]:
+    def _search(self, words: str, stopped: Stopped) -> tuple[pl.Series, bool]:
         """Return the numbers of the rows that hold a text in any case, and whether all was looked through."""
-        if words not in self._found:
-            found = self._look(words)
-            if len(self._found) >= SEARCHES:
+        found = self._found.get(words)
+        if found is None:
+            found = self._look(words, stopped)
+            if not stopped():
+                self._found[words] = found
+            while len(self._found) > SEARCHES:
                 self._found.pop(next(iter(self._found)))
-            self._found[words] = found
-        return self._found[words]
+        return found
 
-    def _look(self, words: str) -> tuple[pl.Series, bool]:
+    def _look(self, words: str, stopped: Stopped) -> tuple[pl.Series, bool]:
         """Look into ids, targets and answers, then through the predictions files."""
         rows, holds = self.rows.lazy().with_row_index("row"), _contains(words)
         found, whole = [rows.filter(holds("id"))], True
@@ -141,7 +143,7 @@ class Table:
             scan = part.scan().with_row_index("at")
             at = part.collect(scan.filter(holds("answer") | holds("target")).select("at"))["at"]
             found.append(rows.filter(pl.col(f"at{number}").is_in(at.implode())))
-            keys, through = search(part.predictions, words)
+            keys, through = search(part.predictions, words, stopped)
             found.append(rows.join(keys_frame(keys).lazy(), on=["id", "sample"], how="semi"))
             whole &= through
         return pl.concat([frame.select("row") for frame in found]).unique().collect()["row"], whole
@@ -166,7 +168,7 @@ def _places(picked: pl.DataFrame, number: int, details: Details) -> dict[Key, in
 def _answer(part: Part, detail: dict[str, Any] | None) -> dict[str, Any]:
     if detail is None:
         return {"answer": None, "score": None, "status": "missing", "pattern": None, "tokens": None}
-    score = None if part.perplexing else detail["score"]
+    score = detail["score"] if part.judged else None
     told = {name: detail[name] for name in ("answer", "status", "pattern")}
     return {**told, "score": score, "tokens": detail["completion_tokens"]}
 
@@ -192,7 +194,7 @@ def _aligned(parts: Sequence[Part]) -> pl.DataFrame:
     whole: pl.DataFrame | None = None
     for number, part in enumerate(parts):
         names = {"score": f"score{number}", "status": f"status{number}", "at": f"at{number}"}
-        score = pl.lit(None, pl.Float64).alias("score") if part.perplexing else pl.col("score")
+        score = pl.col("score") if part.judged else pl.lit(None, pl.Float64).alias("score")
         kinds = (pl.col("sample").cast(pl.UInt32), score, pl.col("status").cast(STATUS, strict=False))
         mine = part.collect(part.scan().select("id", "subset", *kinds)).with_row_index("at").rename(names)
         if whole is None:
