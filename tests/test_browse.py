@@ -303,6 +303,19 @@ def test_a_large_run_is_in_the_file_in_part(run: Run, limit: str, monkeypatch: p
     ]
 
 
+def test_a_model_that_could_not_be_asked_is_in_the_file_without_replies(ocli: Ocli, write: Write) -> None:
+    write_task(write, 0)
+    write(
+        "m.yaml", json.dumps({"engine": "openai", "path": "auto", "base_url": "http://127.0.0.1:9", "args": {"max_retries": 0}})
+    )
+    done = ocli("eval", "-m", "echo:oracle", "-m", "m.yaml", "-t", "task.yaml")
+    page, blobs = opened((done.run / "summary" / "report.html").read_text(encoding="utf-8"))
+    assert page["tasks"]["task"]["counts"]["m"]["missing"] == COUNT
+    assert [line for line in page["notes"] if line.startswith("INCOMPLETE: m, task")]
+    assert (page["live"], page["complete"]) == (False, True)
+    assert list(blobs["task"]["items"][0]["replies"]) == ["echo_oracle"]
+
+
 def test_small_tasks_are_whole_beside_a_large_one(ocli: Ocli, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = write_task(write, 0)
     write("small.csv", "question,answer\nTwo and two?,4\nThree and three?,6\n")

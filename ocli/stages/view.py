@@ -157,7 +157,8 @@ async def _bind(runner: web.AppRunner, host: str, port: int | None) -> int:
             await site.start()
         except OSError as error:
             if port is not None or error.errno != errno.EADDRINUSE:
-                reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+                code = error.errno or 0
+                reason = os.strerror(code) if code > 0 else error.strerror
                 where = f"{host}:{number}: cannot be listened on: {reason}"
                 raise OcliError(f"{where}; say another --port or --host") from None
             continue
