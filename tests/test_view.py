@@ -151,6 +151,16 @@ def test_what_cannot_be_answered_is_one_line(viewer: Viewer) -> None:
         assert "\n" not in error
 
 
+def test_what_is_no_http_is_refused_in_silence(viewer: Viewer) -> None:
+    for sent in (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00 hello\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", viewer.port), timeout=20) as connection:
+            connection.sendall(sent)
+            assert b" 400 " in connection.recv(1000)
+    viewer.process.terminate()
+    _, err = viewer.process.communicate(timeout=20)
+    assert "Traceback" not in err
+
+
 def test_only_get_under_its_own_names_is_answered(viewer: Viewer) -> None:
     for host in ("localhost", f"127.0.0.1:{viewer.port}", "localhost:9999", f"[::1]:{viewer.port}"):
         assert viewer.ask("/api/page", Host=host)[0] == 200

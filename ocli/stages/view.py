@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hmac
+import logging
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError as BadRequest
 
 from ocli.errors import NotFoundError, OcliError
 from ocli.stages.browse import Book
@@ -168,6 +170,8 @@ async def _bind(runner: web.AppRunner, host: str, port: int | None) -> int:
 
 async def _serve(book: Book, host: str, port: int | None, ready: Callable[[str, int], None]) -> None:
     server, stop = Server(book, host), asyncio.Event()
+    # What a client sends wrongly is told to the client alone; a fault of ours shows its traceback.
+    logging.getLogger("aiohttp.server").addFilter(lambda record: not isinstance((record.exc_info or (0, 0))[1], BadRequest))
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
     await runner.setup()
     try:
