@@ -1,7 +1,7 @@
 // Puts the page together: address, language, colours, keys, and what is asked anew while a run goes on.
 const EVERY = 3000;
 // What the reader has unfolded and chosen on the first page stays when that is drawn anew.
-const app = { page: null, source: null, view: null, scroll: 0, kept: { open: new Set(), subsets: null, whole: false, only: false } };
+const app = { page: null, source: null, view: null, scroll: 0, kept: { open: new Set(), subsets: null, whole: false, settings: false } };
 
 function route() {
   return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));

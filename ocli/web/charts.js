@@ -59,6 +59,8 @@ const tellScore = (named) => told({
   [say("interval")]: (row) => row.ci95 ? `${number(row.ci95[0])} – ${number(row.ci95[1])}` : "–", n: (row) => count(row.n),
 });
 
+const DOT = 7;
+
 // Bars with their intervals: a band for each label, in it a bar for each model; dots where there are many models.
 function intervalBars(page, rows, labels, width, named) {
   const many = page.models.length, bars = many < 5, left = room(labels, width);
@@ -71,7 +73,7 @@ function intervalBars(page, rows, labels, width, named) {
   const names = { anchor: "left", label: null, tickSize: 0, tickFormat: (label) => cut(label, left) };
   return {
     marginLeft: left, marginRight: 16, marginTop: 6, marginBottom: 36,
-    height: labels.length * (bars ? many * thick + 12 : 26) + 44,
+    height: labels.length * (bars ? many * thick + 12 : many * DOT + 14) + 44,
     x: { ...(percents ? { domain: [0, 100] } : { zero: true }), label: say("score"), labelArrow: "none" },
     ...(bars ? { fy: { domain: labels, label: null, padding: 0.16 }, y: { domain: page.models, axis: null, padding: 0.14 } }
       : { y: { domain: labels, label: null } }),
@@ -79,9 +81,12 @@ function intervalBars(page, rows, labels, width, named) {
     marks: [
       Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }),
       bars ? Plot.axisFy(names) : Plot.axisY(names),
-      bars ? Plot.barX(scored, { ...band, x: "score", fill: "model", ...tellScore(named) })
-        : Plot.dot(scored, { ...band, x: "score", fill: "model", r: 4.5, stroke: "var(--card)", ...tellScore(named) }),
-      bars ? Plot.ruleY(sure, { ...band, ...whiskers }) : null,
+      bars ? Plot.barX(scored, { ...band, x: "score", fill: "model", ...tellScore(named) }) : null,
+      bars ? Plot.ruleY(sure, { ...band, ...whiskers }) : page.models.map((model, place) => {
+        const dy = (place - (many - 1) / 2) * DOT, mine = (row) => row.model === model;
+        return [Plot.ruleY(sure.filter(mine), { ...band, ...whiskers, dy, strokeOpacity: 0.6 }),
+          Plot.dot(scored.filter(mine), { ...band, x: "score", fill: "model", r: 3.2, dy, ...tellScore(named) })];
+      }),
       Plot.ruleX([0], { stroke: "var(--line-strong)" }),
     ],
   };

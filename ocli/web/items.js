@@ -26,7 +26,7 @@ class TaskView {
     this.pager = h("div.pager");
     this.pane = h("aside.pane", { hidden: true, "aria-label": say("id"), tabindex: "-1" });
     this.tools = this.makeTools();
-    this.node = h("main.taskpage", {}, this.head(), h("div.work", {},
+    this.node = h(`main.taskpage${page.models.length > 4 ? ".many" : ""}`, {}, this.head(), h("div.work", {},
       h("section.card.listing", {}, this.tools, h("div.statusline", {}, this.status, h("span.hint", {}, say("hint"))), this.columns(), this.list, this.pager), this.pane));
   }
 

@@ -1,19 +1,18 @@
 // What became of a task's items, as bars and small tables above the list.
 
-const OUTCOMES = ["right", "partly", "wrong", "failed", "missing"];
+const OUTCOMES = ["right", "wrong", "failed", "missing"];
 
 // One bar a model: right, wrong, failed, not yet asked; each part leads to its items.
 function outcomeBars(page, task) {
   const about = page.tasks[task];
-  const keys = isPerplexity(about.metric) ? null : ["right", "wrong", "failed", "missing"];
-  if (!keys) return null;
+  if (isPerplexity(about.metric)) return null;
   const rows = page.models.map((model, place) => {
     const counts = about.counts[model] ?? {}, all = counts.all || 1;
-    return h("div.outcome", {}, modelName(model, place), h("div.stack", {}, keys.filter((key) => counts[key]).map((key) =>
-      h("a", { class: key, href: link({ task, filter: key === "missing" ? "all" : key, model: page.models.length > 1 ? model : "" }), css: { "flex-grow": String(counts[key]) },
+    return h("div.outcome", {}, modelName(model, place), h("div.stack", {}, OUTCOMES.filter((key) => counts[key]).map((key) =>
+      h("a", { class: key, href: link({ task, filter: key === "missing" ? "" : key, model: page.models.length > 1 ? model : "" }), css: { "flex-grow": String(counts[key]) },
         title: `${say(key)}: ${count(counts[key])} (${percent(counts[key], all)})` }, counts[key] / all > 0.08 ? percent(counts[key], all) : ""))));
   });
-  const used = keys.filter((key) => page.models.some((model) => about.counts[model]?.[key]));
+  const used = OUTCOMES.filter((key) => page.models.some((model) => about.counts[model]?.[key]));
   return h("section.card", {}, h("div.card-head", {}, h("h3", {}, say("outcomes")),
     h("div.legend", {}, used.map((key) => h("span", {}, h("i.swatch", { class: `swatch ${key}` }), say(key))))), rows);
 }

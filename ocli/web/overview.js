@@ -12,28 +12,42 @@ function overview(page) {
     notes.length ? h("details.card.notes", { id: "notes" }, h("summary", {}, say("allNotes")), h("ul", {}, notes.map((note) => h("li", {}, note)))) : null);
 }
 
-// The settings of each model, those that differ between models first to be seen.
+const FIRST = 12;
+
+// The settings of each model: those that differ between models, else the first; the rest on request.
 function conditionsCard(page) {
   const known = page.models.filter((model) => page.conditions?.[model]?.length);
   if (!known.length) return null;
   const values = Object.fromEntries(known.map((model) => [model, new Map(page.conditions[model])]));
-  const names = [...new Set(known.flatMap((model) => page.conditions[model].map(([name]) => name)))];
-  const differs = (name) => new Set(known.map((model) => values[model].get(name))).size > 1;
-  const several = known.length > 1, any = several && names.some(differs), { kept } = app;
+  const names = merged(known.map((model) => [...values[model].keys()]));
+  const other = names.filter((name) => new Set(known.map((model) => values[model].get(name))).size > 1);
+  const same = names.filter((name) => !other.includes(name)), { kept } = app;
   const cell = (text, span) => h("td", { colspan: span }, h("span.setting", {}, text ?? "–"));
-  const body = h("tbody", { class: any && kept.only ? "only" : null }, names.map((name) => {
-    const other = several && differs(name);
-    return h("tr", { class: other ? "differs" : "same" }, h("th.first", { scope: "row" }, name, other ? h("small", {}, say("differs")) : null),
-      other ? known.map((model) => cell(values[model].get(name))) : cell(values[known[0]].get(name), String(known.length)));
-  }));
-  const only = h("input", { type: "checkbox", checked: kept.only, onchange() {
-    kept.only = only.checked;
-    body.classList.toggle("only", kept.only);
-  } });
+  const row = (name, differs) => h("tr", { class: differs ? "differs" : "same" },
+    h("th.first", { scope: "row" }, name, differs ? h("small", {}, say("differs")) : null),
+    differs ? known.map((model) => cell(values[model].get(name))) : cell(values[known[0]].get(name), String(known.length)));
+  const head = other.length ? other.map((name) => row(name, true)) : same.splice(0, FIRST).map((name) => row(name, false));
+  const rest = h("tbody", { hidden: !kept.settings }, same.map((name) => row(name, false)));
+  const word = () => kept.settings ? say("showFewer") : say("showSame", { n: same.length });
+  const more = h("button.plain", { onclick() {
+    kept.settings = !kept.settings;
+    rest.hidden = !kept.settings;
+    more.textContent = word();
+  } }, word());
   return h("section.card.flush", { id: "conditions" }, h("div.card-head", {}, h("h2", {}, say("conditions")),
-    any ? h("label.check", {}, only, say("onlyDiffering")) : several ? h("span.quiet", {}, say("noDifference")) : null),
+    known.length > 1 && !other.length ? h("span.quiet", {}, say("noDifference")) : null),
     h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("conditions") }, h("table.conditions", {}, h("thead", {}, h("tr", {}, h("th.first", {}, say("setting")),
-      known.map((model) => h("th", { scope: "col" }, modelName(model, page.models.indexOf(model)))))), body)));
+      known.map((model) => h("th", { scope: "col" }, modelName(model, page.models.indexOf(model)))))), h("tbody", {}, head), rest)),
+    same.length ? h("div.below", {}, more) : null);
+}
+
+// One order of names out of several: each after the name that it follows in its own.
+function merged(lists) {
+  const all = [...lists[0]];
+  for (const list of lists.slice(1)) {
+    list.forEach((name, place) => { if (!all.includes(name)) all.splice(all.indexOf(list[place - 1]) + 1, 0, name); });
+  }
+  return all;
 }
 
 function progressCard(page) {
