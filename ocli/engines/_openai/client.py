@@ -20,9 +20,10 @@ from yarl import URL
 
 from ocli.engines._openai.server import Address
 
-try:
-    import httpx2 as httpx  # the SDK's own since its version 3
-except ImportError:  # pragma: no cover - an older SDK
+# The SDK takes a client of the library that it is built on: httpx2 since its version 3. Both may be installed.
+if int(openai.__version__.partition(".")[0]) >= 3:
+    import httpx2 as httpx
+else:  # pragma: no cover - an older SDK
     import httpx  # type: ignore[no-redef,import-not-found]
 
 Headers = list[tuple[str, str]]
@@ -90,8 +91,8 @@ class Client:
         await self.sdk.close()
 
 
-class _PreparedError(Exception):
-    """A request is prepared."""
+class _PreparedError(BaseException):
+    """A request is prepared. No Exception, for older SDKs take any for a lost connection."""
 
 
 class _Direct(httpx.AsyncClient):
