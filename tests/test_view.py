@@ -166,6 +166,9 @@ def test_only_get_under_its_own_names_is_answered(viewer: Viewer) -> None:
         assert viewer.ask("/api/page", Host=host)[0] == 200
     for host in ("evil.example", f"127.0.0.1.evil.example:{viewer.port}", "", "localhost@evil.example", "[::1"):
         assert viewer.ask("/api/page", Host=host)[0] in (400, 403)
+    for site, status in {"none": 200, "same-origin": 200, "same-site": 403, "cross-site": 403}.items():
+        assert viewer.ask("/api/page", **{"Sec-Fetch-Site": site})[0] == status
+    assert viewer.ask("/", **{"Sec-Fetch-Site": "cross-site"})[0] == 200  # a link to it
     for method in ("POST", "HEAD", "PUT", "DELETE", "OPTIONS"):
         assert viewer.ask("/api/page", method)[0] == 405
 

@@ -77,17 +77,17 @@ class Server:
             answer = _error(404, str(error))
         except OcliError as error:
             answer = _error(400, str(error))
-        except (ValueError, OverflowError) as error:
-            answer = _error(400, f"the query cannot be read: {error}")
         answer.headers.update(HEADERS)
         return answer
 
     def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         if request.method != "GET":
             return _error(405, "only GET is answered")
+        if request.path != "/" and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return _error(403, "another page in this browser has asked")
         if self.token is None:
-            name = urlsplit(f"//{request.headers.get('Host', '')}").hostname
-            return None if name in LOOPBACK else _error(403, f"this server is {self.host}, and answers to no other name")
+            known = _name(request.headers.get("Host", "")) in LOOPBACK
+            return None if known else _error(403, f"this server is {self.host}, and answers to no other name")
         if hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self.token.encode()):
             return None
         if not hmac.compare_digest(request.query.get("token", "").encode(), self.token.encode()):
@@ -135,10 +135,17 @@ class Server:
             await asyncio.sleep(0.1 if self.book.behind else max(1.0, 4 * (time.monotonic() - began)))
 
 
+def _name(host: str) -> str | None:
+    """Return the name in a Host header, whatever the port: ssh may bring requests from another one."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname
+    return None
+
+
 def _number(asked: Any, name: str, default: int) -> int:
     text = asked.get(name) or str(default)
     if not (text.isascii() and text.isdecimal()) or len(text) > 15:
-        raise ValueError(f"{name} must be a whole number from 0, not {text[:40]!r}")
+        raise OcliError(f"{name} must be a whole number from 0, not {text[:40]!r}")
     return int(text)
 
 
