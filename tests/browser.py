@@ -41,7 +41,7 @@ class Opened:
     def rows(self) -> list[str]:
         """Return the ids of the items that are listed."""
         self.page.wait_for_selector(".list[aria-busy=false]")
-        return self.page.locator(".list .row .id").all_inner_texts()
+        return self.page.locator(".list .row .id").all_text_contents()
 
     def choose(self, name: str) -> int:
         """Press a filter, and return how many items there are then."""

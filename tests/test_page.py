@@ -115,7 +115,7 @@ def test_table_has_scores_intervals_best_and_what_went_wrong(report: Path, show:
     assert re.search(r"\d+\.\d–\d+\.\d · n 12", small)
     assert "16.7 % unanswered" in small
     assert "8.3 % failed" in large
-    assert cells.nth(1).get_attribute("class") == "best"
+    assert cells.nth(1).get_attribute("class") == "best close"
     assert page.locator("tbody.parts").is_hidden()
     page.click("button.fold")
     parts = page.locator("tbody.parts th").evaluate_all("(nodes) => nodes.map((node) => node.firstChild.textContent)")
@@ -380,3 +380,18 @@ def test_served_page_follows_a_run_until_it_is_scored(served: tuple[str, Path], 
     opened.until("!document.querySelector('.live')")
     assert page.locator("tbody.task td").first.inner_text().startswith("50.00")
     assert page.locator("tbody.task td").last.inner_text().startswith("90.00")
+
+
+def test_a_long_list_has_pages(tmp_path: Path, show: Opener) -> None:
+    report = evaluate(tmp_path, "-m", "echo:oracle", "-t", "quickstart")
+    opened = show(f"{report.as_uri()}#task=quickstart", width=360)
+    page = opened.page
+    assert (opened.counts(), len(opened.rows())) == (200, 100)
+    first = opened.rows()[0]
+    page.get_by_role("button", name="Next ›").click()
+    opened.until(f"document.querySelector('.list .id').textContent !== '{first}'")
+    assert "from=100" in page.url
+    page.fill(".pages input", "1")
+    page.keyboard.press("Enter")
+    opened.until(f"document.querySelector('.list .id').textContent === '{first}'")
+    assert opened.wide == 0

@@ -61,14 +61,15 @@ function choiceTable(item, answer, reply) {
   const names = item.choices ?? [], best = Math.max(...reply.choices.map((choice) => choice.logprob ?? -Infinity));
   const is = (place, text) => text !== null && text !== undefined && (names[place] === text || reply.choices[place].text.trim() === String(text).trim());
   return [h("h4", {}, say("choices")), h("div.scroll", {}, h("table.small.choices", {},
-    h("thead", {}, h("tr", {}, [say("choice"), say("logprob"), say("perToken"), say("tokens"), ""].map((word) => h("th", {}, word)))),
+    h("thead", {}, h("tr", {}, [say("choice"), say("logprob"), say("perToken"), say("tokens")].map((word) => h("th", {}, word)))),
     h("tbody", {}, reply.choices.map((choice, place) => {
       const right = item.right === undefined || item.right === null ? is(place, item.target) : item.right === place;
       const label = names[place] && names[place] !== choice.text.trim() ? `${names[place]}  ${choice.text.trim()}` : choice.text;
       const told = !missingScore(choice.logprob);
-      return h("tr", { class: right ? "right" : null }, h("td", {}, h("span.choice", {}, label)),
+      const preferred = is(place, answer?.answer) ? h("span.badge.preferred", {}, `● ${say("preferred")}`) : null;
+      const isRight = right ? h("span.badge.rightone", {}, `✓ ${say("isRight")}`) : null;
+      return h("tr", { class: right ? "right" : null }, h("td", {}, h("span.choice", {}, label), h("div.badges", {}, preferred, isRight)),
         h("td.num", {}, told ? choice.logprob.toFixed(3) : "–", told ? h("div.track", { title: say("relative") }, h("i.fillbar", { css: { width: `${100 * Math.exp(choice.logprob - best)}%` } })) : null),
-        h("td.num", {}, told && choice.tokens ? (choice.logprob / choice.tokens).toFixed(3) : "–"), h("td.num", {}, choice.tokens ?? "–"),
-        h("td", {}, is(place, answer?.answer) ? h("span.badge.preferred", {}, `● ${say("preferred")}`) : null, right ? h("span.badge.rightone", {}, `✓ ${say("isRight")}`) : null));
+        h("td.num", {}, told && choice.tokens ? (choice.logprob / choice.tokens).toFixed(3) : "–"), h("td.num", {}, choice.tokens ?? "–"));
     }))))];
 }

@@ -21,7 +21,7 @@ function apart(questions) {
 class TaskView {
   constructor(page, task) {
     Object.assign(this, { page, task, about: page.tasks[task], route: {}, rows: [], at: -1, total: 0, asked: 0 });
-    this.list = h("div.list", { role: "list", "aria-busy": "true" });
+    this.list = h("div.list", { "aria-busy": "true" });
     this.status = h("span.status", { "aria-live": "polite" });
     this.pager = h("div.pager");
     this.pane = h("aside.pane", { hidden: true, "aria-label": say("id"), tabindex: "-1" });
@@ -120,10 +120,20 @@ class TaskView {
     if (this.more) this.status.textContent += ` · ${say("searchEnded")}`;
     const asked = apart(rows.map((row) => row.question ?? ""));
     fill(this.list, rows.length ? rows.map((row, place) => this.row(row, place, asked[place], q)) : h("p.quiet.none", {}, say("none")));
-    const turn = (from, word) => h("button", { disabled: from < 0 || from >= total, onclick: () => this.go({ from: from || "", id: "", sample: "" }) }, word);
-    fill(this.pager, total > PAGE_SIZE ? [turn(offset - PAGE_SIZE, `‹ ${say("previous")}`),
-      h("span", {}, say("page", { from: count(offset + 1), to: count(offset + rows.length), n: count(total) })), turn(offset + PAGE_SIZE, `${say("next")} ›`)] : null);
+    fill(this.pager, total > PAGE_SIZE ? this.pages(offset) : null);
+    const wordy = rows.some((row) => Object.values(row.answers).some((answer) => (answer?.answer ?? "").length > 3));
+    this.node.classList.toggle("wordy", wordy);
     this.mark();
+  }
+
+  pages(offset) {
+    const { total, rows } = this, last = Math.ceil(total / PAGE_SIZE);
+    const to = (from) => this.go({ from: from || "", id: "", sample: "" });
+    const turn = (from, word) => h("button", { disabled: from < 0 || from >= total, onclick: () => to(from) }, word);
+    const field = h("input", { type: "number", min: "1", max: String(last), value: String(offset / PAGE_SIZE + 1), "aria-label": say("pageNumber"),
+      onchange: () => to((Math.min(Math.max(Math.round(field.value) || 1, 1), last) - 1) * PAGE_SIZE) });
+    return [turn(offset - PAGE_SIZE, `‹ ${say("previous")}`), h("span.pages", {}, field, ` / ${count(last)}`), turn(offset + PAGE_SIZE, `${say("next")} ›`),
+      h("span.quiet", {}, say("page", { from: count(offset + 1), to: count(offset + rows.length), n: count(total) }))];
   }
 
   columns() {
@@ -133,7 +143,7 @@ class TaskView {
   }
 
   row(row, place, asked, query) {
-    return h("a.row", { role: "listitem", href: link({ ...this.route, task: this.task, id: row.id, sample: row.sample || "" }), onclick: () => { this.at = place; } },
+    return h("a.row", { href: link({ ...this.route, task: this.task, id: row.id, sample: row.sample || "" }), onclick: () => { this.at = place; } },
       h("span.id", {}, marked(row.id, query), row.sample ? h("small", {}, ` ${say("sample", { n: row.sample })}`) : null),
       h("span.question", {}, marked(asked, query)),
       h("span.wanted", { title: say("target") }, marked(row.target, query)),
@@ -174,6 +184,7 @@ class TaskView {
       item ? itemView(this.page, this.task, item, q) : h("p.alert", {}, problem ? say("cannot", { error: problem }) : say("none")));
     this.pane.hidden = false;
     this.pane.scrollTop = 0;
+    if (getComputedStyle(this.pane).position === "fixed") this.pane.focus();
   }
 
   close() { this.go({ id: "", sample: "" }); }

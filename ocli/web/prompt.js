@@ -4,7 +4,7 @@ const LONG = 400, LINES = 16;
 function promptView(reply, query) {
   const all = contexts(reply);
   if (!all.length) return null;
-  return all.map((turns, place) => h("div.turns", {}, all.length > 1 ? h("div.quiet", {}, `${say("context")} ${place + 1}`) : null, turnsView(turns, query)));
+  return all.map((turns, place) => h("div.turns", {}, all.length > 1 ? h("div.label", {}, `${say("context")} ${place + 1}`) : null, turnsView(turns, query)));
 }
 
 function turnsView(turns, query) {

@@ -51,7 +51,7 @@ function capabilityRow(page, capability, tasks) {
     h("th.first", { scope: "rowgroup" }, capabilityName(capability),
       Object.keys(mean).length ? h("small", {}, say("meanOf", { n: tasks.length })) : null),
     page.models.map((model) => mean[model]
-      ? h("td", { class: best.includes(model) ? "best" : null }, h("b.score", {}, number(mean[model].score)), range(mean[model])) : h("td"))));
+      ? h("td", { class: best[model] }, h("b.score", { title: bestWord(best[model]) }, number(mean[model].score)), range(mean[model])) : h("td"))));
 }
 
 function taskRows(page, task) {
@@ -75,7 +75,7 @@ function taskRows(page, task) {
         h("small", {}, [about.metric, about.mode, first?.version ?? about.version].filter(Boolean).join(" · "),
           isPerplexity(about.metric) ? ` · ${say("lower")}` : null),
         marks(page, task, first)))),
-    page.models.map((model) => scoreCell(page, rows[model], model, best.includes(model)))));
+    page.models.map((model) => scoreCell(page, rows[model], model, best[model]))));
   return [body, parts];
 }
 
@@ -86,18 +86,23 @@ function marks(page, task, row) {
     short ? h("span.badge.warn", {}, say("incomplete", { part: row.subsets.join("/") })) : null];
 }
 
-// The models with the best score of a row, where several have one.
+// How the best score of a row is marked, for each model that has it: "best", or "best close" where the interval of another
+// model's score meets its own.
 function bestOf(rows, low) {
   const scored = Object.values(rows).filter((row) => !missingScore(row.score));
-  if (scored.length < 2) return [];
+  if (scored.length < 2) return {};
   const best = (low ? Math.min : Math.max)(...scored.map((row) => row.score));
-  return scored.filter((row) => row.score === best).map((row) => row.model);
+  const tops = scored.filter((row) => row.score === best), others = scored.filter((row) => row.score !== best);
+  const meets = (a, b) => !a.ci95 || !b.ci95 || (a.ci95[0] <= b.ci95[1] && b.ci95[0] <= a.ci95[1]);
+  return Object.fromEntries(tops.map((row) => [row.model, others.every((other) => !meets(row, other)) ? "best" : "best close"]));
 }
+
+const bestWord = (mark) => mark ? say(mark === "best" ? "best" : "bestClose") : null;
 
 function scoreCell(page, row, model, best) {
   if (!row) return h("td", {}, h("span.quiet", {}, "–"));
-  return h("td", { class: best ? "best" : null, css: { "--hue": colour(page.models.indexOf(model)) } },
-    h("b.score", { title: best ? say("best") : null }, number(row.score)),
+  return h("td", { class: best, css: { "--hue": colour(page.models.indexOf(model)) } },
+    h("b.score", { title: bestWord(best) }, number(row.score)),
     range(row), whisker(row), badges(row, model), published(row));
 }
 
@@ -151,7 +156,7 @@ function partRows(page, task) {
     const best = bestOf(models, isPerplexity(row.metric));
     const name = rank === 1 ? h("a", { href: link({ task, subset: row.subset }) }, label) : label;
     return h("tr", {}, h("th.first", { scope: "row" }, name, kind ? h("small", {}, kind) : null),
-      page.models.map((model) => models[model] ? h("td", { class: best.includes(model) ? "best" : null },
-        h("span.score", {}, number(models[model].score)), range(models[model]), badges(models[model], model)) : h("td", {}, "–")));
+      page.models.map((model) => models[model] ? h("td", { class: best[model] },
+        h("span.score", { title: bestWord(best[model]) }, number(models[model].score)), range(models[model]), badges(models[model], model)) : h("td", {}, "–")));
   });
 }
