@@ -174,7 +174,9 @@ def test_best_is_the_least_perplexity_and_none_where_all_are_equal(run: Path) ->
     reading = Reading(summary)
     quiz = {row.model: row for row in summary.rows if row.task == "quiz" and row.is_headline}
     assert reading.best(quiz) == {"echo_oracle"}
-    assert reading.best({label: replace(row, metric="perplexity") for label, row in quiz.items()}) == {"replay"}
+    assert reading.best({label: replace(row, metric="perplexity", lower_is_better=True) for label, row in quiz.items()}) == {
+        "replay"
+    }
     assert reading.best({label: replace(row, score=50.001) for label, row in quiz.items()}) == set()
     assert reading.best({"echo_oracle": quiz["echo_oracle"]}) == set()
 
@@ -239,7 +241,7 @@ tracker.save_results_aggregated(told)
 
 def test_lm_eval_scales_no_perplexity(run: Path) -> None:
     summary = only(report(Run(run)), ["replay"])
-    rows = [replace(row, metric="word_perplexity", score=12.5, stderr=0.5) for row in summary.rows]
+    rows = [replace(row, metric="word_perplexity", score=12.5, stderr=0.5, lower_is_better=True) for row in summary.rows]
     told = json.loads(str(FORMS["lm-eval"].write(replace(summary, rows=rows))))
     assert told["results"]["quiz"]["word_perplexity,none"] == 12.5
     assert told["higher_is_better"]["quiz"] == {"word_perplexity": False}

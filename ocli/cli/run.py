@@ -59,10 +59,10 @@ def evaluate(
         run, _ = _infer(resolved, resume, timestamp, debug, tell)
         unscored = score(run, say)
         summary = report(run)
+        page = run.path / "summary" / "report.html"
+        write_whole(page, [to_html(summary).encode()])
     show_summary(summary)
     tell.finished(run, unscored, summary)
-    page = run.path / "summary" / "report.html"
-    write_whole(page, [to_html(summary).encode()])
     say(f"files: {run.path}/summary/summary.{{txt,csv,md,json}}\npage: {page}")
     refuse_unlabelled(run)
     raise typer.Exit(INCOMPLETE if unscored else OK)

@@ -19,6 +19,7 @@ class MeanScore:
     """Scores from 0 to 1: their plain mean, over subsets the mean of the subsets' means, shown times 100."""
 
     scale = 100.0
+    lower_is_better = False
 
     def __init__(self, results: pl.DataFrame, column: str) -> None:
         self.y, self.x = pl.col(column), pl.col(column).is_not_null().cast(pl.Float64)
@@ -49,6 +50,7 @@ class WeightedMean:
     def __init__(self, rule: Rule, column: str, results: pl.DataFrame) -> None:
         self._perplexity = PERPLEXITIES.get(rule.metric.name)
         self.scale = 1.0 if self._perplexity else 100.0
+        self.lower_is_better = self._perplexity is not None
         self.clustered = has_clusters(results)
         self.x, self.y = pl.col(units_of(rule)), pl.col(column) * pl.col(units_of(rule))
         self.sums = {"n": self.y.count(), **_sums(self.y, self.x)}

@@ -18,7 +18,6 @@ import polars as pl
 
 from ocli.cost import Spent
 from ocli.errors import RunError
-from ocli.metrics.likelihood import PERPLEXITIES
 from ocli.metrics.samples import by_item, sizes
 from ocli.plan import version
 from ocli.recipe import Recipe, Reference
@@ -62,6 +61,8 @@ class SummaryRow:
     """How many items were asked with fewer examples than the task says, because their prompt was too long."""
     replies: int = 0
     """How many replies were asked for: one an item, or as many as the task takes samples."""
+    lower_is_better: bool = False
+    """Of a perplexity, which is no percentage either."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as ``summary.json`` has it; JSON knows no infinity, which a perplexity can be."""
@@ -189,7 +190,7 @@ def _spent(results: pl.DataFrame) -> Spent:
 
 def capability_means(model: str, summary: Summary) -> Iterator[SummaryRow]:
     """Yield the mean of the headline scores of each capability that has several; perplexities are on another scale."""
-    heads = [row for row in summary.rows if row.model == model and row.is_headline and row.metric not in PERPLEXITIES]
+    heads = [row for row in summary.rows if row.model == model and row.is_headline and not row.lower_is_better]
     for capability in CAPABILITIES:
         rows = [row for row in heads if row.task and summary.capabilities[row.task] == capability and row.n + row.failed]
         if len(rows) > 1:
@@ -331,5 +332,5 @@ class RowMaker:
             floor=shown(sum(floors) / len(floors)) if floors else None,
             unanswered=total("unanswered"), truncated=total("truncated"), failed=total("failed"),
             shots_dropped=total("shots_dropped"), replies=total("replies"),
-            average=average, subsets=subsets, headline=self.headline,
+            average=average, subsets=subsets, headline=self.headline, lower_is_better=self.kind.lower_is_better,
         )  # fmt: skip

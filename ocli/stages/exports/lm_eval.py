@@ -38,8 +38,8 @@ def document(summary: Summary, label: str) -> dict[str, Any]:
         key = _key(row)
         if row.task is None and row.dataset in names:
             continue  # a task has the capability's name
-        results.setdefault(key, {"name": key, "alias": key, "sample_len": row.n}).update(_scores(row, reading))
-        better.setdefault(key, {})[_metric(row)] = not reading.is_perplexity(row)
+        results.setdefault(key, {"name": key, "alias": key, "sample_len": row.n}).update(_scores(row))
+        better.setdefault(key, {})[_metric(row)] = not row.lower_is_better
         if row.task is None:
             groups[key] = [task for task in recipe.tasks if summary.capabilities.get(task) == key]
         elif key != row.task:
@@ -74,9 +74,9 @@ def _metric(row: SummaryRow) -> str:
     return re.sub(r"^accuracy(?=$|_micro$)", "acc", row.metric).replace(",", " ")
 
 
-def _scores(row: SummaryRow, reading: Reading) -> dict[str, Any]:
+def _scores(row: SummaryRow) -> dict[str, Any]:
     """Return a row's two entries; lm-eval writes N/A where there is no standard error."""
-    scale = 1.0 if reading.is_perplexity(row) else 100.0
+    scale = 1.0 if row.lower_is_better else 100.0
     told = row.to_json()
     score, stderr = told["score"], told["stderr"]
     return {

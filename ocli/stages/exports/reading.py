@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ocli.fingerprint import fingerprint
-from ocli.metrics.likelihood import PERPLEXITIES
 from ocli.recipe import Recipe
 from ocli.runs import Run
 from ocli.stages.report import Summary, SummaryRow
@@ -37,16 +36,12 @@ class Reading:
         task = self.task(row)
         return next((rule.metric.name for rule in task.score if rule.label == row.metric), row.metric) if task else row.metric
 
-    def is_perplexity(self, row: SummaryRow) -> bool:
-        """Whether less is better, and the score no percentage."""
-        return self.metric(row) in PERPLEXITIES
-
     def best(self, cells: dict[str, SummaryRow]) -> set[str]:
         """The models with the best of several scores, equal ones as they are printed together; none where all are equal."""
         scores = {model: round(row.score, 2) for model, row in cells.items() if row.score is not None}
         if len(set(scores.values())) < 2:
             return set()
-        least = self.is_perplexity(next(iter(cells.values())))
+        least = next(iter(cells.values())).lower_is_better
         top = min(scores.values()) if least else max(scores.values())
         return {model for model, score in scores.items() if score == top}
 
