@@ -237,9 +237,9 @@ def combine(summaries: Sequence[Summary]) -> Summary:
 
 
 def _labels(sources: Sequence[Source]) -> dict[Source, str]:
-    """Name each model by as little as tells it from the others: itself, its run's timestamp, its recipe too."""
+    """Name each model by as little as tells it from the others: itself, its run's timestamp, its recipe too, its whole path."""
     labels = {source: source.model for source in sources}
-    for depth in (1, 2):
+    for depth in range(1, max(len(source.run.path.parts) for source in sources) + 1):
         taken = list(labels.values())
         for source, label in labels.items():
             if taken.count(label) > 1:
