@@ -17,6 +17,8 @@ from statistics import NormalDist
 from ocli.stats import SYMMETRIC, Z95, student, t95, t_quantile, wilson
 
 POWER = 0.8
+USUAL_SPREAD = 1 / 3
+"""The standard deviation of one question's difference where nothing is known yet: omega^2 = 1/9 (Miller, section 5)."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_report_says_what_a_run_has_cost(ocli: Ocli, questions: Path) -> None:
     assert (spent["requests"], spent["prompt"], spent["completion"], spent["currency"]) == (100, prompt, completion, "CNY")
     assert spent["cost"] == pytest.approx((2 * prompt + 10 * completion) / 1e6)
     assert f"echo_A: 100 requests, {prompt:,} prompt tokens, {completion:,} completion tokens, " in done.out
-    assert "CNY" in done.err.splitlines()[-2]  # the progress line
+    assert any("CNY" in line and "0 errors" in line for line in done.err.splitlines())  # the progress line
 
 
 def test_budget_stops_a_run_that_can_go_on(ocli: Ocli, questions: Path) -> None:
@@ -108,9 +108,10 @@ def test_dry_run_asks_nothing_and_needs_no_key(ocli: Ocli, questions: Path) -> N
     done = ocli("eval", "-m", "openai:gpt-4o-mini", "-t", "q.csv", "--limit", 10, "--set", PRICE, "--dry-run")
     assert done.rc == 0
     head, row, *prompt = done.out.splitlines()
-    assert head.split() == ["model", "task", "requests", "prompt", "tokens", "completion", "tokens"]
+    assert head.split() == ["model", "task", "requests", "prompt", "tokens", "completion", "tokens", "can", "show"]
     assert row.split()[:3] == ["openai_gpt-4o-mini", "q", "10"]
     assert row.count("CNY") == 2
+    assert "29.5 points" in row  # 2.8016 * (1 / 3) / sqrt(10)
     assert any("Is 0 a number?" in line or "a number?" in line for line in prompt)
     assert not Path("outputs").exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ocli.cost import Spent, estimate_tokens
+from ocli.paired import USUAL_SPREAD, smallest_difference
 from ocli.plan import TaskPlan
 from ocli.recipe import ModelSpec, Recipe
 from ocli.stages.infer import prepare
@@ -15,23 +16,24 @@ from ocli.types import Request, Usage
 
 
 def dry_run(recipe: Recipe) -> Iterator[str]:
-    """Yield the lines: for each model and task the requests and estimated tokens, then what it may cost, and a prompt.
+    """Yield the lines: for each model and task the requests, estimated tokens and the smallest
+    difference that they can show (80 % power), then what it may cost, and a prompt.
 
     No engine is started, so that a model which does not say ``chat`` is taken for a chat model. Prompts are counted without the
     model's own tokenizer and chat template, completions as long as the settings allow.
     """
     plans, _ = prepare(recipe, lambda _: None)
     shares = [plan.share(recipe.shard) for plan in plans]
-    rows: list[Row] = [("model", "task", "requests", "prompt tokens", "completion tokens", "")]
+    rows: list[Row] = [("model", "task", "requests", "prompt tokens", "completion tokens", "can show", "")]
     for name, model in recipe.models.items():
         counts = [_count(plan, model, recipe.sampling) for plan in shares]
-        rows += [_row(name, plan.name, spent) for plan, spent in zip(shares, counts, strict=True)]
+        rows += [_row(name, plan.name, spent, _can_show(plan)) for plan, spent in zip(shares, counts, strict=True)]
         if len(counts) > 1:
             whole = Spent(model.price)
             for spent in counts:
                 whole.include(spent)
-            rows.append(_row(name, "all", whole))
-    yield from aligned(rows, right=(2, 3, 4, 5))
+            rows.append(_row(name, "all", whole, ""))
+    yield from aligned(rows, right=(2, 3, 4, 5, 6))
     name, model = next(iter(recipe.models.items()))
     yield f"\nthe first prompt of {plans[0].name}, as {name} gets it:"
     yield from show_request(next(_requests(shares[0], model, recipe.sampling)))
@@ -57,7 +59,14 @@ def _count(plan: TaskPlan, model: ModelSpec, sampling: SamplingSpec) -> Spent:
     return spent
 
 
-def _row(model: str, task: str, spent: Spent) -> Row:
+def _can_show(plan: TaskPlan) -> str:
+    """Return the smallest difference between two models that so many questions can be expected to show."""
+    if plan.spec.mode == "perplexity" or not plan.spec.labels:
+        return ""
+    return f"{100 * smallest_difference(USUAL_SPREAD / len(plan.items) ** 0.5):.1f} points"
+
+
+def _row(model: str, task: str, spent: Spent, can_show: str) -> Row:
     least = Spent(spent.price, prompt=spent.prompt)
     cost = f"{least.bill} to {spent.bill}" if spent.price else ""
-    return model, task, f"{spent.requests:,}", f"about {spent.prompt:,}", f"at most {spent.completion:,}", cost
+    return model, task, f"{spent.requests:,}", f"about {spent.prompt:,}", f"at most {spent.completion:,}", can_show, cost
