@@ -54,7 +54,7 @@ COUNTS = {  # by filter: any model, small, large
     "right": (11, 6, 10),
     "wrong": (6, 6, 1),
     "unanswered": (2, 2, 0),
-    "truncated": (1, 1, 0),
+    "truncated": (2, 2, 0),
     "failed": (1, 0, 1),
     "differ": (6, 6, 6),
 }
@@ -93,6 +93,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = sums(place, TASK)
     small = [reply(n, text, reasoning="First I add.\nThen I look." if n == 0 else None) for n, text in enumerate(SMALL)]
     small[3] = reply(3, "A", finish_reason="length")
+    small[10] = reply(10, SMALL[10], finish_reason="length")  # cut off before its answer: truncated and unanswered
     for name, lines in (("small", small), ("large", [reply(n, text) for n, text in enumerate(LARGE)])):
         (place / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
         price = "price: {input: 1, output: 2, currency: USD}"

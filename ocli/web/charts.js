@@ -67,7 +67,7 @@ function intervalBars(page, rows, labels, width, named) {
   const thick = many === 1 ? 16 : bars ? 10 : 0;
   const scored = rows.filter((row) => !missingScore(row.score));
   const percents = scored.every((row) => row.score <= 100 && !isPerplexity(row.metric));
-  const whiskers = { x1: (row) => row.ci95[0], x2: (row) => row.ci95[1], stroke: bars ? "var(--ink)" : "model", strokeWidth: 1.4 };
+  const whiskers = { x1: (row) => row.ci95[0], x2: (row) => row.ci95[1], stroke: bars ? "var(--ink)" : "model", strokeWidth: 1.3 };
   const sure = scored.filter((row) => row.ci95);
   const band = bars ? { fy: "label", y: "model" } : { y: "label" };
   const names = { anchor: "left", label: null, tickSize: 0, tickFormat: (label) => cut(label, left) };
@@ -81,7 +81,8 @@ function intervalBars(page, rows, labels, width, named) {
     marks: [
       Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }),
       bars ? Plot.axisFy(names) : Plot.axisY(names),
-      bars ? Plot.barX(scored, { ...band, x: "score", fill: "model", ...tellScore(named) }) : null,
+      bars ? Plot.barX(scored, { ...band, x: "score", fill: "model", fillOpacity: 0.6, ...tellScore(named) }) : null,
+      bars ? Plot.tickX(scored, { ...band, x: "score", stroke: "model", strokeWidth: 3 }) : null,
       bars ? Plot.ruleY(sure, { ...band, ...whiskers }) : page.models.map((model, place) => {
         const dy = (place - (many - 1) / 2) * DOT, mine = (row) => row.model === model;
         return [Plot.ruleY(sure.filter(mine), { ...band, ...whiskers, dy, strokeOpacity: 0.6 }),

@@ -179,7 +179,7 @@ class TaskView {
     try { item = await app.source.item(this.task, id, Number(sample) || 0); } catch (error) { problem = error.message; }
     if (this.route.id !== id || this.route.sample !== sample) return;
     const step = (by, sign, word) => h("button", { title: word, "aria-label": word, disabled: !this.rows[this.at + by], onclick: () => this.step(by) }, sign);
-    fill(this.pane, h("header", {}, h("div.item-name", {}, h("h3", {}, id), item?.subset ? h("span.quiet", {}, item.subset) : null, Number(sample) ? h("span.quiet", {}, say("sample", { n: sample })) : null),
+    fill(this.pane, h("header", {}, h("div.item-name", {}, h("h3", {}, id), item?.subset && !id.startsWith(item.subset) ? h("span.quiet", {}, item.subset) : null, Number(sample) ? h("span.quiet", {}, say("sample", { n: sample })) : null),
       h("div.buttons", {}, step(-1, "↑", say("previous")), step(1, "↓", say("next")), h("button", { onclick: () => this.close(), title: `${say("close")} (Esc)`, "aria-label": say("close") }, "✕"))),
       item ? itemView(this.page, this.task, item, q) : h("p.alert", {}, problem ? say("cannot", { error: problem }) : say("none")));
     this.pane.hidden = false;

@@ -4,6 +4,8 @@
 function fits(answer, filter) {
   if (!answer) return filter === "all";
   const { score, status } = answer;
+  // A reply cut off before its answer is both truncated and unanswered, as in the table.
+  if (filter === "unanswered" && status === "truncated") return missingScore(answer.answer);
   if (filter === "all") return true;
   if (filter === "right") return !missingScore(score) && score >= 1;
   if (filter === "wrong") return !missingScore(score) && score < 1;

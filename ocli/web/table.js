@@ -40,6 +40,12 @@ function scoreTable(page) {
   return h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("results") }, table);
 }
 
+// What the signs of the table mean, as far as it has them.
+function tableKey(page) {
+  return h("p.key", {}, page.models.length > 1 ? h("span", {}, `★ ${say("best")}`) : null,
+    page.models.length > 1 ? h("span", {}, `☆ ${say("bestClose")}`) : null, h("span", {}, h("i.bar"), say("interval")));
+}
+
 function modelName(model, place) {
   return h("span.model", { title: model }, h("i.dot", { css: { background: colour(place) } }), model);
 }
@@ -71,7 +77,7 @@ function taskRows(page, task) {
   const best = bestOf(rows, isPerplexity(about.metric));
   const body = h("tbody.task", {}, h("tr", {},
     h("th.first", { scope: "row" }, h("div.name", {}, has ? fold : h("span.fold"),
-      h("div", {}, h("a", { href: link({ task }), title: about.description }, task),
+      h("div", {}, h("a", { href: link({ task }), title: about.description }, task.split(/(?<=[_-])/).flatMap((part) => [part, h("wbr")])),
         h("small", {}, [about.metric, about.mode, first?.version ?? about.version].filter(Boolean).join(" · "),
           isPerplexity(about.metric) ? ` · ${say("lower")}` : null),
         marks(page, task, first)))),
