@@ -24,7 +24,7 @@ class Registry:
         self.kind = kind
         self.package = package
         self._functions: dict[str, Function] = {}
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._promises: dict[str, tuple[str, ...]] = {}
         self._loaded = False
 
     def __call__(self, function: F) -> F:
@@ -32,29 +32,25 @@ class Registry:
         self._functions[function.__name__] = function
         return function
 
-    def noting(self, *notes: str) -> Callable[[F], F]:
-        """Register a function with what must be known of it beforehand (decorator).
+    def promising(self, *promises: str) -> Callable[[F], F]:
+        """Register a function with what it promises (decorator).
 
-        ``extractor.reads``: ways to state an answer (``{}``), in all of which the extractor must read that answer.
-        ``metric.tells``: the columns that a metric which is no expression tells beside its score. It is
-        ``(answers: pl.Series, targets: pl.Series, *, options...)`` and gives a frame with ``score`` and these columns,
-        which the results get too. Whatever takes its time is such a metric.
+        An extractor: ways to state an answer (``{}``), in all of which it reads that answer. A metric: the columns that it tells
+        beside its score, which the results get too. Such a metric is no expression, but
+        ``(answers: pl.Series, targets: pl.Series, *, options...)``, and gives a frame with ``score`` and these columns. Whatever
+        takes its time is such a metric.
         """
 
         def register(function: F) -> F:
-            self._notes[function.__name__] = notes
+            self._promises[function.__name__] = promises
             return self(function)
 
         return register
 
-    def notes(self, name: str) -> tuple[str, ...]:
-        """Return what was noted of the function called ``name``: an extractor's forms, a metric's columns; nothing of most."""
+    def promises(self, name: str) -> tuple[str, ...]:
+        """Return what the function called ``name`` promises: an extractor's forms, a metric's columns; nothing of most."""
         self._load()
-        return self._notes.get(name, ())
-
-    # Each kind has its own words for these.
-    reads = tells = noting
-    forms = columns = notes
+        return self._promises.get(name, ())
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""

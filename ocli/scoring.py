@@ -229,7 +229,7 @@ def _score_part(frame: pl.DataFrame, choices: tuple[str, ...], task: TaskSpec) -
     target = "accepted" if several else "target"
     for number, rule in enumerate(task.score):
         measure = metric.get(rule.metric.name, rule.metric.options)
-        if metric.columns(rule.metric.name):
+        if metric.promises(rule.metric.name):
             told = measure(frame[f"_answer{number}"], frame[target], **rule.metric.options).rename({"score": f"_score{number}"})
             frame = frame.hstack(told.rename(names := told_columns(task, number)))
             columns |= {name: pl.when(~failed).then(pl.col(name)) for name in names.values()}
@@ -256,12 +256,12 @@ def _read(frame: pl.DataFrame, text: pl.Expr, choices: tuple[str, ...], rule: Ru
 def told_columns(task: TaskSpec, number: int) -> dict[str, str]:
     """Return what a rule's metric tells beside its score, and the columns of the results that it stands in."""
     rule = task.score[number]
-    return {name: name if number == 0 else f"{rule.label}_{name}" for name in metric.columns(rule.metric.name)}
+    return {name: name if number == 0 else f"{rule.label}_{name}" for name in metric.promises(rule.metric.name)}
 
 
 def runs_code(task: TaskSpec) -> bool:
     """Say whether the task is scored by running what the model wrote."""
-    return any("verdict" in metric.columns(rule.metric.name) for rule in task.score)
+    return any("verdict" in metric.promises(rule.metric.name) for rule in task.score)
 
 
 def find_rules(task: TaskSpec) -> None:
@@ -296,7 +296,7 @@ class RunningScore:
 
     def __init__(self, plans: Sequence[TaskPlan]) -> None:
         plans = [plan for plan in plans if plan.spec.labels and plan.spec.score[0].metric.name not in PERPLEXITIES]
-        plans = [plan for plan in plans if not any(metric.columns(rule.metric.name) for rule in plan.spec.score)]
+        plans = [plan for plan in plans if not any(metric.promises(rule.metric.name) for rule in plan.spec.score)]
         self._plans = {plan.name: plan for plan in plans}
         self._items = {plan.name: {item.id: item for item in plan.items} for plan in plans}
         self._fresh: dict[str, list[tuple[str, int, Reply]]] = {plan.name: [] for plan in plans}

@@ -19,7 +19,7 @@ TASKS = {
 
 @pytest.mark.parametrize("name", sorted(set(TASKS.values())))
 def test_extractor_promises_ten_forms(name: str) -> None:
-    forms = extractor.forms(name)
+    forms = extractor.promises(name)
     assert len(set(forms)) >= 10
     assert all("{}" in form for form in forms)
 

@@ -19,7 +19,7 @@ SILENT: list[dict[str, Any]] = json.loads((CASES / "no_answer.json").read_text(e
 
 @pytest.mark.parametrize("name", OURS)
 def test_extractor_promises_ten_forms(name: str) -> None:
-    forms = extractor.forms(name)
+    forms = extractor.promises(name)
     assert len(set(forms)) >= 10
     assert all("{}" in form for form in forms)
 

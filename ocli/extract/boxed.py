@@ -27,7 +27,7 @@ _EMPTY = r"\\(?:boxed|fbox)\s*\{\s*\}"  # a mention of the command ("within \box
 _GLM = r"(?s)<\|begin_of_box\|>(.*?)<\|end_of_box\|>"
 
 
-@extractor.reads(
+@extractor.promising(
     "\\boxed{{}}", "\\boxed{{}}.", "$\\boxed{{}}$", "$\\boxed{{}}$.", "$$\\boxed{{}}$$", "\\(\\boxed{{}}\\)",
     "\\[\n\\boxed{{}}\n\\]", "$\\boxed{ {} }$", "**\\boxed{{}}**", "The answer is $\\boxed{{}}$.",
     "**Final answer:** $\\boxed{{}}$", "答案是 $\\boxed{{}}$。", "$\\fbox{{}}$",

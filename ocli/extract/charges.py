@@ -25,7 +25,7 @@ _SHORTEST = 4
 """Characters of a charge's part that are enough to know it by."""
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}。", "**{}**", "[罪名]{}<eoa>", "[罪名] {} <eoa>", "【罪名】{}", "[罪名]\n{}", "[罪名]**{}**<eoa>",
     "[罪名]：{}罪[eoa]", "罪名：{}", "罪名:{}。", "被告人的行为构成{}罪。", "被告人触犯{}罪，应予处罚。",
     "<think>先看案情，再作判断。</think>\n\n[罪名]{}<eoa>",

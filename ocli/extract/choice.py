@@ -41,7 +41,7 @@ _LINE = r"(?m)^[ (\">#^-]*<L>[.、:)]"
 _LABELLED = r"^(?:(?i:option|choice) )?\(?(<L>|<l>)(?:[):] ?[^\n]{1,80})?$"  # all of the reply
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "({})", "{}.", "**{}**", "#### {}", "The answer is {}", "The answer is ({}).", "The correct answer is **{}**.",
     "Answer: {}", "**Answer:** {}", "Therefore, the correct option is {}.", "\\boxed{{}}", "$\\boxed{\\text{{}}}$.", "答案：{}",
     "答案是{}。", "【答案】{}", "故选：{}。", "因此，正确答案是选项 **{}**。", "<answer>{}</answer>",

@@ -18,7 +18,7 @@ _WORD = r"([\p{L}\p{N}]+(?:['’\-][\p{L}\p{N}]+)*)"
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", " {}", "\n{}", "{}.", "{}, and so on", '"{}"', "...{}", "**{}**", "{}\n\nThen he left.", "<think>The end?</think>{}"
 )
 def first_word(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:

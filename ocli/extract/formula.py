@@ -23,7 +23,7 @@ _BOX = r"\\(?:boxed|fbox)"
 _FORMULA = r"\$((?:[^$\\]|\\.)+)\$"
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "答案是：{}", "答案：{}。", "**答案：{}**", "所以\n答案为 {}。", "The answer is {}.", "**Answer: {}**",
     "**Answer:** {}", "Therefore, the final answer is: {}.", "Reasons.\n\n**{}**",
     "<think>The answer is $7$.</think>\n\nThe answer is {}.",

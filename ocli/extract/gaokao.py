@@ -38,7 +38,7 @@ _BARE = re.compile(r"[\s,;、.。()和与]*(?:[A-G][\s,;、.。()]*)+")
 _MARKUP = str.maketrans("", "", "*`$_#")
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "【答案】 {} <eoa>", "【解析】 略 <eoe>\n【答案】: {} <eoa>", "【答案】**{}**<eoa>", "**【答案】** {}", "【答案】\n{}",
     "答案：{}", "**答案：{}**", "答案是{}。", "**{}**", "<think>答案是 A？</think>\n\n【解析】 略 <eoe>\n【答案】 {} <eoa>",
 )  # fmt: skip

@@ -56,7 +56,7 @@ _AROUND_WORDS = re.compile(
 )
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}。", "[法条]刑法第{}条<eoa>", "[法条] {} <eoa>", "[法条]第{}条", "【法条】刑法第{}条。", "[法条]\n刑法第{}条",
     "**[法条]** 刑法第{}条<eoa>", "刑法第{}条", "《中华人民共和国刑法》第{}条。", "本案适用刑法第{}条的规定。",
     "<think>先看案情，再作判断。</think>\n\n[法条]刑法第{}条<eoa>",
@@ -70,7 +70,7 @@ def law_articles(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return each_reading(_plain(text), _articles)
 
 
-@extractor.reads(
+@extractor.promising(
     "{}个月", "{}月", "**{}个月**", "[刑期]{}月<eoa>", "[刑期]{}个月<eoa>", "[刑期] {} <eoa>", "【刑期】{}个月", "[刑期]\n{}个月",
     "**[刑期]** {}个月<eoa>", "刑期：{}个月。", "判处有期徒刑{}个月。", "判处有期徒刑{}个月，并处罚金人民币2000元。",
     "<think>先看案情，再作判断。</think>\n\n[刑期]{}月<eoa>",
@@ -81,7 +81,7 @@ def prison_months(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return each_reading(_plain(text), _months)
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}元", "{}元。", "**{}元**", "[金额]{}元<eoa>", "[金额] {} <eoa>", "【金额】人民币{}元", "[金额]\n{}元",
     "**[金额]** {}元<eoa>", "犯罪总金额为{}元。", "合计人民币{}元。", "上文涉及到的犯罪金额:{}元。",
     "<think>先看案情，再作判断。</think>\n\n[金额]{}元<eoa>",
@@ -92,7 +92,7 @@ def yuan(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
     return each_reading(_plain(text), _yuan)
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", " {} ", "\n{}\n", "{}<eoa>", "**{}**", "{}；", "- {}", "1. {}", "实体信息如下：\n{}",
     "句中的实体信息如下：\n\n{}\n", "<think>先看案情，再作判断。</think>\n\n{}",
 )  # fmt: skip
@@ -104,7 +104,7 @@ def entities(text: pl.Expr, choices: Sequence[str], *, types: Sequence[str]) -> 
     return each_reply(_plain(text), lambda reply: _entities(reply, types))
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}。", "**{}**", "“{}”", "{}<eoa>", "1. {}", "触发词：{}", "触发词是：{}。", "**触发词：** {}",
     "触发事件的词是“{}”。", "触发事件的词语包括：{}", "答案：{}", "{}\n\n解析：这些词表示事件。",
     "<think>先看案情，再作判断。</think>\n\n{}",

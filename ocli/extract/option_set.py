@@ -42,7 +42,7 @@ _TEXT_AND = r" *\b(and|or)\b *\} *"  # what is left of LaTeX's \text{ and }
 _CALLED = r"\b([<IN>])[)\"']* ?选项"
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "**{}**", "The answer is {}", "The correct answer is **{}**.", "Answer: {}", "**Answer:** {}", "\\boxed{{}}",
     "$\\boxed{\\text{{}}}$.", "答案：{}", "答案是{}。", "【答案】{}", "故选：{}。", "因此，正确答案是 **{}**。",
     "<think>Is the answer BD? 答案是 A？</think>\n\n答案：（{}）",

@@ -55,7 +55,7 @@ _INVALID = r"(?i)(?-u:\b)(?:not (?:\w+ly )?(?:valid|plausible)|(?:\w+ly )?(?:inv
 _VALID = r"(?i)(?-u:\b)(?:\w+ly )?(?:valid|plausible)(?-u:\b)"
 
 
-@extractor.reads(
+@extractor.promising(
     "So the answer is {}.", "The answer is: {}", "**Answer: {}**", "**Answer:** {}", "Answer: {}", "The final answer is **{}**.",
     "Reasons.\n\n**{}**", "Reasons.\n\nThe answer is:\n\n{}", "答案是{}。", "答案：{}",
     "<think>Maybe the answer is 7, or (A), or no.</think>\n\nSo the answer is {}.",

@@ -25,7 +25,7 @@ _WRAPPING = " \t\"'“”‘’「」*`_"
 _TRAILING = " \t.。!！,，;；:："
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", " {} ", "\n{}", "\n\n{}\n", "{}\r\n", "\t{}", "<think>Paris?</think>\n\n{}", "Paris?</think>{}",
     "<think>\n\n</think>\n\n{}", "<thinking>巴黎？</thinking>\n{}", "◁think▷巴黎？◁/think▷{}",
     "<|channel|>analysis<|message|>Paris?<|channel|>final<|message|>{}",
@@ -38,7 +38,7 @@ def text(text: pl.Expr, choices: Sequence[str]) -> pl.Expr:
 _LATER = rf"\n[\s#>{_WRAPPING}-]*({_LEAD_IN}|{_LEAD_IN_CHINESE})"
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}.", "**{}**", "\"{}\"", "The answer is {}.", "The answer is: {}", "Answer: {}", "**Answer:** {}",
     "So the final answer is **{}**.", "答案：{}", "答案是{}。", "答案为：{}", "【答案】{}", "最终答案：“{}”。",
     "<think>The answer is Paris.</think>\n\n{}", "{}\n\nThis follows from the text.",

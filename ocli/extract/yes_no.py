@@ -74,7 +74,7 @@ _IS_NO = r"^(?:⊖|no|nope|not|false|incorrect|wrong|untrue|不.*|没有|否|错
 _AFFIRMATIVE = r"^(?i:yes|y|true|t|correct|right|1|entailment)$|^(?:是的?|对的?|正确|真|能|会|可以)$"
 
 
-@extractor.reads(
+@extractor.promising(
     "{}", "{}.", "**{}**", "The answer is {}.", "Answer: {}", "**Answer:** {}", "So the final answer is: **{}**.",
     "{}, because the passage says so.", "\\boxed{{}}", "$\\boxed{\\text{{}}}$.", "答案：{}", "答案是{}。", "【答案】{}",
     "最终答案：**{}**", "<think>The answer is yes. 答案：否</think>\n\nThe answer is {}.",

@@ -30,7 +30,7 @@ _USED_BY_TESTS = {"math", "cmath", "random", "copy", "re", "collections", "itert
 """Modules that tests use without importing them: the prompt did."""
 
 
-@metric.tells("verdict", "stderr")
+@metric.promising("verdict", "stderr")
 def passes(
     answers: pl.Series, targets: pl.Series, *, timeout: float = 10, memory: int = 2048, types: bool = False
 ) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def problem_of(plan: TaskPlan) -> str | None:
 def _in_other_words(plan: TaskPlan, items: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the scores of right answers in each form that the headline rule's extractor promises to read."""
     extract = plan.spec.score[0].extract
-    forms = extractor.forms(extract.name) if extract else ()
+    forms = extractor.promises(extract.name) if extract else ()
     answers = [(item.id, _said(plan, item)) for item in plan.items] if forms else []
     headline = plan.spec.model_copy(update={"score": plan.spec.score[:1]})
     for form in forms:
