@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,6 +59,17 @@ def _finite(value: Any) -> Any:
 def key_of(row: dict[str, Any]) -> Key:
     """Return the item and sample that a line is about."""
     return str(row.get("id")), int(row.get("sample") or 0)
+
+
+def asked_last(line: Mapping[str, Any]) -> str:
+    """Return what was asked last: of turns the last one that is not the assistant's, of a base model all of its text."""
+    context = line.get("messages") or line.get("prompt") or ""
+    if line.get("contexts"):  # a context for each choice
+        context = context[0]
+    if isinstance(context, str):
+        return context
+    turns = [turn for turn in context if turn.get("role") != "assistant"] or context
+    return str(turns[-1].get("content") or "")
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

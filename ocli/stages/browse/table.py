@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ocli.errors import OcliError, did_you_mean
-from ocli.stages.browse.lines import Key, Stopped, search
+from ocli.stages.browse.lines import Key, Stopped, asked_last, search
 from ocli.stages.browse.parts import STATUS, Part, keys_frame
 
 FILTERS = ("all", "right", "wrong", "unanswered", "truncated", "failed", "differ")
@@ -180,13 +180,8 @@ def _reply(line: dict[str, Any] | None, rules: dict[str, Any]) -> dict[str, Any]
 
 def question(line: Mapping[str, Any]) -> str:
     """Return the beginning of what was asked, for a list: of a text its last lines, of turns the last one of the user."""
-    context = line.get("messages") or line.get("prompt") or ""
-    if line.get("contexts"):
-        context = context[0]
-    if isinstance(context, str):
-        return " ".join(context.strip().splitlines()[-6:])[:240]
-    asked = [turn for turn in context if turn.get("role") != "assistant"] or context
-    return " ".join(str(asked[-1].get("content") or "").strip().splitlines())[:240]
+    rows = asked_last(line).strip().splitlines()
+    return " ".join(rows if line.get("messages") else rows[-6:])[:240]
 
 
 def _aligned(parts: Sequence[Part]) -> pl.DataFrame:

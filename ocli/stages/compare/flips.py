@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ocli.errors import RunError
+from ocli.stages.browse.lines import Key, asked_last
+from ocli.stages.browse.parts import Part
 from ocli.stages.compare.difference import Pairs
 from ocli.stages.compare.sides import Side
-
-Key = tuple[str, int]
-Lines = dict[Key, dict[str, Any]]
+from ocli.stages.report import Source
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,9 @@ def _read(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame
     rows = {row["id"]: row for row in reversed(both.to_dicts())}
     keys = [(item, rows[item]["sample"]) for item in ids if item in rows]
     lines = [
-        _lines(side.run.predictions(side.model, task), {key: rows[key[0]][f"offset{end}"] for key in keys})
+        Part(Source(side.run, side.model), task, side.recipe.tasks[task]).lines(
+            {key: rows[key[0]][f"offset{end}"] for key in keys}
+        )
         for side, end in ((a, ""), (b, "_b"))
     ]
     return [_flip(rows[key[0]], key, lines) for key in keys]
@@ -95,52 +94,14 @@ def _offset(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("offset") if "offset" in frame.columns else pl.lit(None, pl.Int64).alias("offset")
 
 
-def _flip(row: Mapping[str, Any], key: Key, lines: Sequence[Lines]) -> Flip:
+def _flip(row: Mapping[str, Any], key: Key, lines: Sequence[Mapping[Key, dict[str, Any]]]) -> Flip:
     said = tuple(
         Said(row[f"score{end}"], row[f"status{end}"], row[f"answer{end}"], _reply(told.get(key)))
         for end, told in zip(("", "_b"), lines, strict=True)
     )
     asked = next((told[key] for told in lines if key in told), {})
-    return Flip(key[0], key[1], row["subset"], row["target"], question(asked), said)  # type: ignore[arg-type]
+    return Flip(key[0], key[1], row["subset"], row["target"], asked_last(asked), said)  # type: ignore[arg-type]
 
 
 def _reply(line: Mapping[str, Any] | None) -> str | None:
     return None if line is None or line.get("choices") is not None else str(line.get("text") or "")
-
-
-def question(line: Mapping[str, Any]) -> str:
-    """Return what was asked last: the last turn, or the whole of a base model's text."""
-    context = line.get("messages") or line.get("prompt") or ""
-    if line.get("contexts"):  # a context for each choice
-        context = context[0]
-    return context if isinstance(context, str) else str(context[-1].get("content") or "")
-
-
-def _lines(path: Path, wanted: Mapping[Key, int | None]) -> Lines:
-    """Return the prediction lines of these items: at their offsets, and of items without a true one by reading the file."""
-    try:
-        with open(path, "rb") as file:
-            found: Lines = {}
-            for key, offset in wanted.items():
-                if offset is not None:
-                    file.seek(offset)
-                    found |= {_key(row): row for row in _parsed(file.readline()) if _key(row) == key}
-            if len(found) < len(wanted):
-                file.seek(0)
-                found = {_key(row): row for line in file for row in _parsed(line) if _key(row) in wanted} | found
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
-    return found
-
-
-def _key(row: Mapping[str, Any]) -> Key:
-    return str(row.get("id")), int(row.get("sample") or 0)
-
-
-def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return
-    if isinstance(row, dict):
-        yield row
