@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -396,3 +397,22 @@ def test_a_long_list_has_pages(tmp_path: Path, show: Opener) -> None:
     page.keyboard.press("Enter")
     opened.until(f"document.querySelector('.list .id').textContent === '{first}'")
     assert opened.wide == 0
+
+
+def test_perplexities_are_lower_the_better_and_have_no_right_and_wrong(tmp_path: Path, show: Opener) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "texts.jinja").write_text("{% block user %}{{ text }}{% endblock %}", encoding="utf-8")
+    texts = ['{"text": "The cat sat."}', '{"text": "春天来了。"}']
+    (tmp_path / "texts.jsonl").write_text("\n".join(texts), encoding="utf-8")
+    task = "data: {local: ./texts.jsonl}\nprompt: texts\nmode: perplexity\nscore:\n  - {metric: byte_perplexity}\n"
+    (tmp_path / "texts.yaml").write_text(task, encoding="utf-8")
+    page = show(f"{evaluate(tmp_path, '-m', 'echo', '-t', tmp_path / 'texts.yaml').as_uri()}").page
+    assert "lower is better" in page.locator("tbody.task th").inner_text()
+    page.click("table.scores tbody.task a")
+    page.click(".list .row >> nth=0")
+    assert page.locator("[data-filter=wrong]").count() == 0
+    told = page.locator(".pane article")
+    assert "The cat sat." in told.inner_text()
+    logprob = float(page.locator("table.choices td.num").first.inner_text())
+    shown = float(told.locator(".rule b").inner_text())
+    assert shown == pytest.approx(math.exp(-logprob / len("The cat sat.")), abs=0.01)

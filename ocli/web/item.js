@@ -23,18 +23,18 @@ function itemView(page, task, item, query) {
   const same = prompts.length > 0 && prompts.every((reply) => sent(reply) === sent(prompts[0]));
   const accepted = (item.accepted ?? []).filter((answer) => answer !== item.target);
   return h("div.item-body", {},
-    h("div.target", {}, h("span.label", {}, say("target")), h("span.value", {}, item.target ?? "–"),
-      accepted.length ? [h("span.label", {}, say("accepted")), h("span.value", {}, accepted.join(" · "))] : null),
-    same ? h("section", {}, h("h4", {}, say("prompt")), promptView(prompts[0], query)) : null,
-    h("div.replies", {}, models.map((model) => replyView(page, item, model, same, query))));
+    item.target ? h("div.target", {}, h("span.label", {}, say("target")), h("span.value", {}, item.target),
+      accepted.length ? [h("span.label", {}, say("accepted")), h("span.value", {}, accepted.join(" · "))] : null) : null,
+    same && searchable(prompts[0]) ? h("section", {}, h("h4", {}, say("prompt")), promptView(prompts[0], query)) : null,
+    h("div.replies", {}, models.map((model) => replyView(page, item, model, { same, query, perplexity: isPerplexity(page.tasks[task].metric) }))));
 }
 
-function replyView(page, item, model, same, query) {
+function replyView(page, item, model, { same, query, perplexity }) {
   const answer = item.answers[model], reply = item.replies[model];
-  const head = h("div.reply-head", {}, modelName(model, page.models.indexOf(model)), verdict(answer),
+  const head = h("div.reply-head", {}, modelName(model, page.models.indexOf(model)), perplexity ? null : verdict(answer),
     answer && !QUIET.includes(answer.status) ? h("span", { class: `badge loud ${answer.status}` }, say(answer.status)) : null);
   if (!reply) return h("article.reply", {}, head, h("p.quiet", {}, say("noReply")));
-  return h("article.reply", {}, head, facts(answer, reply, query),
+  return h("article.reply", {}, head, facts(answer, reply, query, perplexity),
     reply.error ? h("div.error", {}, h("b", {}, say("error")), h("pre", {}, reply.error)) : null,
     same ? null : folded(say("prompt"), false, promptView(reply, query)),
     reply.reasoning ? folded([say("reasoning"), h("span.quiet", {}, ` ${say("characters", { n: count(reply.reasoning.length) })}`)], false,
@@ -43,12 +43,18 @@ function replyView(page, item, model, same, query) {
       : [h("h4", {}, say("reply")), reply.text ? h("pre.text", {}, marked(reply.text, query)) : h("p.quiet", {}, say("emptyReply"))]);
 }
 
-function facts(answer, reply, query) {
+// Of a perplexity the results hold nats per unit.
+function ruleScore(rule, score) {
+  if (!isPerplexity(rule) || missingScore(score)) return share(score);
+  return number(rule === "bits_per_byte" ? score / Math.LN2 : Math.exp(score));
+}
+
+function facts(answer, reply, query, perplexity) {
   const usage = reply.usage ?? {}, rules = Object.entries(reply.rules ?? {});
   const known = !missingScore(usage.prompt) || !missingScore(usage.completion);
   const pairs = [
-    [say("extracted"), answer?.answer === null || answer?.answer === undefined ? h("i.quiet", {}, say("nothing")) : h("b.answer", {}, marked(answer.answer, query))],
-    [say("pattern"), answer?.pattern], [say("rules"), rules.length ? rules.map(([rule, score]) => h("span.rule", {}, `${rule} `, h("b", {}, share(score)))) : null],
+    [say("extracted"), perplexity ? null : answer?.answer === null || answer?.answer === undefined ? h("i.quiet", {}, say("nothing")) : h("b.answer", {}, marked(answer.answer, query))],
+    [say("pattern"), answer?.pattern], [say("rules"), rules.length ? rules.map(([rule, score]) => h("span.rule", {}, `${rule} `, h("b", {}, ruleScore(rule, score)))) : null],
     [say("finish"), reply.finish_reason],
     [say("tokens"), known ? say("tokensOf", { prompt: missingScore(usage.prompt) ? "?" : count(usage.prompt), completion: missingScore(usage.completion) ? "?" : count(usage.completion) }) : null],
     [say("seconds"), reply.seconds ? reply.seconds.toFixed(2) : null],
@@ -60,7 +66,7 @@ function facts(answer, reply, query) {
 function choiceTable(item, answer, reply) {
   const names = item.choices ?? [], best = Math.max(...reply.choices.map((choice) => choice.logprob ?? -Infinity));
   const is = (place, text) => text !== null && text !== undefined && (names[place] === text || reply.choices[place].text.trim() === String(text).trim());
-  return [h("h4", {}, say("choices")), h("div.scroll", {}, h("table.small.choices", {},
+  return [h("h4", {}, say(reply.choices.length > 1 ? "choices" : "likelihood")), h("div.scroll", {}, h("table.small.choices", {},
     h("thead", {}, h("tr", {}, [say("choice"), say("logprob"), say("perToken"), say("tokens")].map((word) => h("th", {}, word)))),
     h("tbody", {}, reply.choices.map((choice, place) => {
       const right = item.right === undefined || item.right === null ? is(place, item.target) : item.right === place;

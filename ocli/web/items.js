@@ -53,7 +53,7 @@ class TaskView {
     this.search = h("input", { type: "search", placeholder: say("search"), "aria-label": say("search"), oninput: wait((event) => change("q", true)(event), 250) });
     this.model = h("select", { "aria-label": say("model"), onchange: change("model") }, options([["", say("anyModel")], ...page.models.map((name) => [name, name])]));
     this.subset = h("select", { "aria-label": say("subset"), onchange: change("subset") }, options([["", say("allSubsets")], ...about.subsets.map((name) => [name, name])]));
-    const possible = FILTERS.filter((filter) => (filter !== "differ" || page.models.length > 1) && (!isPerplexity(about.metric) || !["right", "wrong"].includes(filter)));
+    const possible = FILTERS.filter((filter) => (filter !== "differ" || page.models.length > 1) && (!isPerplexity(about.metric) || !["right", "wrong", "differ"].includes(filter)));
     this.filters = possible.map((filter) => h("button", { "data-filter": filter, "aria-pressed": "false", onclick: () => this.go({ filter: filter === "all" ? "" : filter, from: "", id: "", sample: "" }) }));
     return h("div.tools", {}, h("div.segments", { role: "group", "aria-label": say("filter") }, this.filters), h("div.selects", {},
       page.models.length > 1 ? this.model : null, about.subsets.length > 1 ? this.subset : null, this.search));

@@ -2,12 +2,12 @@
 
 function overview(page) {
   const notes = page.notes ?? [];
+  const charts = [capabilityChart(page), costChart(page), subsetChart(page)].filter(Boolean);
   const urgent = notes.filter((note) => /INCOMPLETE|NO SCORE/.test(note));
   return h("main", {}, page.live || Object.keys(page.progress ?? {}).length ? progressCard(page) : null,
     urgent.length ? h("ul.alert", {}, urgent.map((note) => h("li", {}, note))) : null,
     h("section.card.flush", { id: "table" }, h("div.card-head", {}, h("h2", {}, say("results")), tableKey(page)), scoreTable(page)),
-    h("div.grid.charts", { id: "charts" }, h("h2.wide", {}, say("charts")), page.models.length > 1 ? h("div.wide", {}, legend(page)) : null,
-      capabilityChart(page), costChart(page), subsetChart(page)),
+    charts.length ? h("div.grid.charts", { id: "charts" }, h("h2.wide", {}, say("charts")), page.models.length > 1 ? h("div.wide", {}, legend(page)) : null, charts) : null,
     conditionsCard(page),
     notes.length ? h("details.card.notes", { id: "notes" }, h("summary", {}, say("allNotes")), h("ul", {}, notes.map((note) => h("li", {}, note)))) : null);
 }
