@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -54,6 +54,8 @@ CHUNK = 8 << 20
 """Bytes of predictions parsed at once: bounds memory, and small enough for malloc to use the same pages again."""
 
 COLUMNS = ("id", "subset", "sample", "answer", "target", "score", "status")
+LATER: Schema = {**{f"{name}_tokens": pl.Int64 for name in USAGE}, "cluster": pl.String, "pattern": pl.String, "offset": pl.Int64}
+"""Columns that results of an older ocli do not have."""
 
 NOT_ASKED = "not answered yet"
 
@@ -175,6 +177,11 @@ def score_replies(items: pl.DataFrame, replies: pl.DataFrame, task: TaskSpec, sa
     return scored.select(
         *COLUMNS, *units, *further, *told, "groups", "key", "shots_dropped", *used, "cluster", "pattern", "offset"
     )
+
+
+def lacking(columns: Collection[str]) -> list[pl.Expr]:
+    """Return as nulls what the results of an older ocli, which have these columns, do not have."""
+    return [pl.lit(None, kind).alias(name) for name, kind in LATER.items() if name not in columns]
 
 
 def _score_likelihoods(asked: pl.DataFrame, task: TaskSpec) -> pl.DataFrame:

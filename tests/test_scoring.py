@@ -169,7 +169,7 @@ def test_group_means_equal_opencompass_summaries(golden: Path) -> None:
             for name, fields in CEVAL.data.subsets.items()
         ]
     )
-    frame = per_item(frame.with_columns(shots_dropped=0, sample=0))
+    frame = per_item(frame.with_columns(shots_dropped=0, sample=0, cluster=None))
     kind = MeanScore(frame, "score")
     make = RowMaker("model-a", "ceval_gen", "abc123", "gen", "accuracy", True, kind)
     groups = sorted({group for fields in CEVAL.data.subsets.values() for group in fields["group"]})
@@ -192,6 +192,7 @@ def test_subset_without_any_score_marks_the_mean_as_incomplete() -> None:
             "answer": ["A", None],
             "shots_dropped": [0, 0],
             "sample": [0, 0],
+            "cluster": [None, None],
         }
     )
     frame = per_item(frame)

@@ -26,14 +26,14 @@ def reference(golden: Path) -> dict[str, Any]:
 def results(
     scores: list[float | None], clusters: list[str | None] | None = None, subsets: list[str] | None = None
 ) -> pl.DataFrame:
-    """Return a results frame as scoring writes it; without clusters as an older ocli wrote it."""
+    """Return a results frame as scoring writes it."""
     n = len(scores)
     frame = pl.DataFrame(
         {"id": [f"{i}" for i in range(n)], "subset": subsets or [None] * n, "sample": [0] * n, "groups": [[] for _ in range(n)],
          "answer": ["A"] * n, "score": scores, "status": ["ok"] * n, "shots_dropped": [0] * n},
         schema_overrides={"subset": pl.String, "score": pl.Float64, "groups": pl.List(pl.String)},
     )  # fmt: skip
-    return frame if clusters is None else frame.with_columns(pl.Series("cluster", clusters, dtype=pl.String))
+    return frame.with_columns(pl.Series("cluster", clusters or [None] * n, dtype=pl.String))
 
 
 def estimate_of(frame: pl.DataFrame) -> Estimate:

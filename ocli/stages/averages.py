@@ -69,8 +69,8 @@ class WeightedMean:
 
 
 def has_clusters(results: pl.DataFrame) -> bool:
-    """Say whether any item shares something with others; results of an older ocli do not know."""
-    return "cluster" in results.columns and bool(results["cluster"].is_not_null().any())
+    """Say whether any item shares something with others."""
+    return bool(results["cluster"].is_not_null().any())
 
 
 def draws_of(items: pl.DataFrame, *columns: pl.Expr) -> pl.DataFrame:
@@ -124,8 +124,8 @@ def per_item(results: pl.DataFrame) -> pl.DataFrame:
     if not (results["sample"] > 0).any():
         return frame
     scores = [name for name, kind in results.schema.items() if kind == pl.Float64]
-    shared = [name for name in ("subset", "groups", "cluster") if name in frame.columns]
-    return frame.group_by("id", maintain_order=True).agg(pl.col(*shared).first(), pl.col(*scores).mean(), pl.col(*COUNTS).sum())
+    shared = pl.col("subset", "groups", "cluster").first()
+    return frame.group_by("id", maintain_order=True).agg(shared, pl.col(*scores).mean(), pl.col(*COUNTS).sum())
 
 
 def cells_of(kind: MeanScore | WeightedMean, items: pl.DataFrame) -> list[Cell]:

@@ -22,7 +22,7 @@ from ocli.metrics.samples import by_item, sizes
 from ocli.plan import version
 from ocli.recipe import Recipe, Reference
 from ocli.runs import Run, write_whole
-from ocli.scoring import USAGE
+from ocli.scoring import USAGE, lacking
 from ocli.stages import tables
 from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of, per_item
 from ocli.stages.submission import unlabelled
@@ -154,7 +154,7 @@ def read_results(run: Run, model: str, name: str) -> pl.DataFrame | None:
         raise RunError(f"{path}: cannot be read: {error}; 'ocli score {run.path}' writes it anew") from None
     if "shots_dropped" not in results.columns:
         raise RunError(f"{path}: was scored by an older ocli; run: ocli score {run.path}")
-    return results
+    return results.with_columns(lacking(results.columns))
 
 
 def summarise(run: Run, read: Read = read_results) -> Summary:
@@ -180,9 +180,7 @@ def summarise(run: Run, read: Read = read_results) -> Summary:
 
 
 def _spent(results: pl.DataFrame) -> Spent:
-    """Return the tokens of a task's replies; those of an older ocli do not have them."""
-    if "prompt_tokens" not in results.columns:
-        return Spent()
+    """Return the tokens of a task's replies, as far as their engine told them."""
     told = results.filter(pl.col("prompt_tokens").is_not_null() | pl.col("completion_tokens").is_not_null())
     prompt, cached, completion = (int(told[f"{name}_tokens"].sum()) for name in USAGE)
     return Spent(None, told.height, prompt, cached, completion)

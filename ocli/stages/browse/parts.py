@@ -11,6 +11,7 @@ import polars as pl
 
 from ocli.errors import RunError
 from ocli.metrics.likelihood import PERPLEXITIES
+from ocli.scoring import lacking
 from ocli.stages.browse.lines import Key, line_at, offsets
 from ocli.stages.report import Source
 from ocli.task import TaskSpec
@@ -18,8 +19,6 @@ from ocli.task import TaskSpec
 Stamp = tuple[int, int, int]
 STATUS = pl.Enum(["ok", "unanswered", "truncated", "failed", "pending"])
 """``pending``: nobody may run the code that would score it until ``ocli score`` does."""
-OLD = {"pattern": pl.String, "offset": pl.Int64, "completion_tokens": pl.Int64, "cluster": pl.String}
-"""Columns that results of an older ocli do not have."""
 SHOWN = ("answer", "target", "score", "status", "pattern", "completion_tokens", "offset")
 LONG = ("key", "target", "offset", "pattern")
 """Columns that no mean is made of."""
@@ -74,8 +73,7 @@ class Part:
 
     def scan(self) -> pl.LazyFrame:
         """Return the results, with nulls in the columns that an older ocli did not write."""
-        lacking = [pl.lit(None, kind).alias(name) for name, kind in OLD.items() if name not in self.columns]
-        return self._raw().with_columns(lacking)
+        return self._raw().with_columns(lacking(self.columns))
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Compute something of ``scan()``; raise RunError where the file cannot be read."""
@@ -91,7 +89,7 @@ class Part:
             pl.col("shots_dropped").cast(pl.Int32),
         ]
         left_out = [*LONG, *(["id"] if self.task.samples == 1 and self.task.cluster is None else [])]
-        return self.collect(self._raw().with_columns(smaller).drop(left_out, strict=False))
+        return self.collect(self.scan().with_columns(smaller).drop(left_out, strict=False))
 
     @cached_property
     def counts(self) -> dict[str, int]:

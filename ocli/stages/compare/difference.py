@@ -115,7 +115,7 @@ def pair(name: str, tasks: tuple[TaskSpec, TaskSpec], results: tuple[pl.DataFram
     items = [per_item(frame) for frame in results]
     counts = [{word: int(frame[word].sum()) for word in COUNTS} for frame in items]
     sides = [
-        frame.filter(kind.y.is_not_null()).select("id", "subset", _cluster(frame), kind.y.alias("y"), kind.x.alias("x"))
+        frame.filter(kind.y.is_not_null()).select("id", "subset", "cluster", kind.y.alias("y"), kind.x.alias("x"))
         for frame, kind in zip(items, kinds, strict=True)
     ]
     frame = sides[0].join(sides[1], on="id", suffix="_b", maintain_order="left")
@@ -123,10 +123,6 @@ def pair(name: str, tasks: tuple[TaskSpec, TaskSpec], results: tuple[pl.DataFram
         raise RunError(f"{name}: no item has a score on both sides ({sides[0].height} in A, {sides[1].height} in B)")
     only = sides[0].height - frame.height, sides[1].height - frame.height
     return Pairs(frame, only, (counts[0], counts[1]), weighted=not isinstance(kinds[0], MeanScore))
-
-
-def _cluster(frame: pl.DataFrame) -> pl.Expr:
-    return pl.col("cluster") if "cluster" in frame.columns else pl.lit(None, pl.String).alias("cluster")
 
 
 def measure(name: str, task: TaskSpec, pairs: Pairs) -> Measured:

@@ -70,11 +70,7 @@ def _read(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame
         return []
     columns = ["id", "subset", "sample", "answer", "target", "score", "status", "offset"]
     frames = [
-        frame.filter(pl.col("id").is_in(ids))
-        .with_columns(_offset(frame))
-        .select(columns)
-        .with_columns(pl.col("sample").cast(pl.Int64))
-        for frame in results
+        frame.filter(pl.col("id").is_in(ids)).select(columns).with_columns(pl.col("sample").cast(pl.Int64)) for frame in results
     ]
     both = frames[0].join(frames[1], on=["id", "sample"], suffix="_b", maintain_order="left")
     both = both.sort((pl.col("score") != pl.col("score_b")).fill_null(value=False), descending=True, maintain_order=True)
@@ -87,11 +83,6 @@ def _read(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame
         for side, end in ((a, ""), (b, "_b"))
     ]
     return [_flip(rows[key[0]], key, lines) for key in keys]
-
-
-def _offset(frame: pl.DataFrame) -> pl.Expr:
-    """Where each reply's line begins; null in the results of an older ocli."""
-    return pl.col("offset") if "offset" in frame.columns else pl.lit(None, pl.Int64).alias("offset")
 
 
 def _flip(row: Mapping[str, Any], key: Key, lines: Sequence[Mapping[Key, dict[str, Any]]]) -> Flip:
