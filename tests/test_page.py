@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -15,41 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Opened, Opener, browser, show
+from browser import EVIL, TASK, Opener, browser, evaluate, report, show, sums, task_page
 
-from ocli.runs import Run
-from ocli.stages.html import to_html
 from ocli.stages.page import WEB, render
-from ocli.stages.report import summarise
 
-__all__ = ["browser", "show"]
+__all__ = ["browser", "report", "show"]
 
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)> [bold red]x[/] </script><!-- 答案是 B"
-TASK = """
-description: Sums with <b>four</b> options
-data: {local: ./sums.csv, subsets: [plus, minus], where: kind == subset, fields: {target: answer}}
-prompt: sums
-choices: "['A', 'B', 'C', 'D']"
-score:
-  - {extract: choice, metric: accuracy}
-  - {name: capital, extract: first_capital, metric: accuracy}
-"""
-PROMPT = """{% block system %}You answer with a letter.{% endblock %}
-{% block user %}{{ question }}
-A. {{ A }} B. {{ B }} C. {{ C }} D. {{ D }}
-Answer: {% endblock %}
-{% block assistant %}{{ target }}{% endblock %}
-"""
-ROWS = [
-    f"{kind},What is {n} {sign} 1?,{n},{n + 1},{n - 1},{n + 2},{'B' if kind == 'plus' else 'C'}"
-    for kind, sign in (("plus", "+"), ("minus", "-"))
-    for n in range(2, 8)
-]
-SMALL = [  # what model "small" says to the twelve questions; B is right six times, then C
-    "The answer is B", EVIL, "I think B", "A", "The answer is D", "",
-    "The answer is C", "C", "A", "B", "no idea at all", "C",
-]  # fmt: skip
-LARGE = ["The answer is B"] * 6 + ["The answer is C"] * 4 + ["D"]  # and no reply to the last question
 COUNTS = {  # by filter: any model, small, large
     "all": (12, 12, 12),
     "right": (11, 6, 10),
@@ -59,53 +29,6 @@ COUNTS = {  # by filter: any model, small, large
     "failed": (1, 0, 1),
     "differ": (6, 6, 6),
 }
-
-
-def reply(number: int, text: str, **more: Any) -> str:
-    kind = ("plus", "minus")[number // 6]
-    told = {"id": f"{kind}/{number}", "text": text, "usage": {"prompt": 40, "cached": None, "completion": 5 + number}, **more}
-    return json.dumps(told, ensure_ascii=False)
-
-
-def evaluate(place: Path, *arguments: object) -> Path:
-    """Run ``ocli eval`` in a process of its own (the browser's loop runs in this one), and return the report's file."""
-    command = [sys.executable, "-m", "ocli", "eval", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
-    [run] = [line.removeprefix("run: ") for line in done.stderr.splitlines() if line.startswith("run: ")] or [done.stderr]
-    report = place / "report.html"
-    report.write_text(to_html(summarise(Run(place / run))), encoding="utf-8")
-    return report
-
-
-def sums(place: Path, task: str) -> Path:
-    """Write twelve questions in two subsets, their prompt and their task."""
-    (place / "sums.csv").write_text("\n".join(["kind,question,A,B,C,D,answer", *ROWS]), encoding="utf-8")
-    (place / "prompts").mkdir()
-    (place / "prompts" / "sums.jinja").write_text(PROMPT, encoding="utf-8")
-    (place / "sums.yaml").write_text(task, encoding="utf-8")
-    return place / "sums.yaml"
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run of two models' recorded replies to the twelve questions."""
-    place = tmp_path_factory.mktemp("page")
-    task = sums(place, TASK)
-    small = [reply(n, text, reasoning="First I add.\nThen I look." if n == 0 else None) for n, text in enumerate(SMALL)]
-    small[3] = reply(3, "A", finish_reason="length")
-    small[10] = reply(10, SMALL[10], finish_reason="length")  # cut off before its answer: truncated and unanswered
-    for name, lines in (("small", small), ("large", [reply(n, text) for n, text in enumerate(LARGE)])):
-        (place / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        price = "price: {input: 1, output: 2, currency: USD}"
-        (place / f"{name}.yaml").write_text(f"engine: replay\npath: ./{name}.jsonl\n{price}\n", encoding="utf-8")
-    return evaluate(place, "-m", place / "small.yaml", "-m", place / "large.yaml", "-t", task)
-
-
-def task_page(show: Opener, report: Path, route: str = "", **settings: Any) -> Opened:
-    opened = show(f"{report.resolve().as_uri()}#task=sums{route}", **settings)
-    opened.page.wait_for_selector(".list[aria-busy=false]")
-    return opened
 
 
 def test_table_has_scores_intervals_best_and_what_went_wrong(report: Path, show: Opener) -> None:
