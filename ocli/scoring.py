@@ -53,6 +53,9 @@ LIKELIHOOD_SCHEMA = {**REPLY_SCHEMA, "choices": CHOICES, "contexts": pl.Int64}
 CHUNK = 8 << 20
 """Bytes of predictions parsed at once: bounds memory, and small enough for malloc to use the same pages again."""
 
+Piece = tuple[int, bytes, int]
+"""Where in the file a block of bytes begins, the block, and where the last whole line in it ends."""
+
 COLUMNS = ("id", "subset", "sample", "answer", "target", "score", "status")
 LATER: Schema = {**{f"{name}_tokens": pl.Int64 for name in USAGE}, "cluster": pl.String, "pattern": pl.String, "offset": pl.Int64}
 """Columns that results of an older ocli do not have."""
@@ -96,9 +99,9 @@ def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
     workers = os.cpu_count() or 1
     try:
         with open(path, "rb", buffering=0) as file, ThreadPoolExecutor(workers) as pool:
-            chunks = _whole_lines(file)
+            chunks = whole_lines(file)
             while window := list(islice(chunks, 2 * workers)):  # a few at a time: the file may be larger than memory
-                frames += pool.map(partial(_read_lines, schema=schema), window)
+                frames += pool.map(partial(read_lines, schema=schema), window)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except pl.exceptions.PolarsError:
@@ -107,8 +110,8 @@ def read_replies(path: Path, task: TaskSpec) -> pl.DataFrame:
     return replies.unique(["id", "sample"], keep="last", maintain_order=True)
 
 
-def _read_lines(piece: tuple[int, bytes, int], schema: Schema) -> pl.DataFrame:
-    """Parse the whole lines of a piece of the file (``_whole_lines``)."""
+def read_lines(piece: Piece, schema: Schema) -> pl.DataFrame:
+    """Parse the whole lines of a piece of a predictions file, each with its ``offset``; raise PolarsError where one is torn."""
     start, block, end = piece
     frame = pl.read_ndjson(io.BytesIO(memoryview(block)[:end]), schema=schema)
     offsets, begin = [], 0
@@ -118,15 +121,15 @@ def _read_lines(piece: tuple[int, bytes, int], schema: Schema) -> pl.DataFrame:
     return frame.with_columns(offset=pl.Series(offsets, dtype=pl.Int64))
 
 
-def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes, int]]:
-    """Yield where a piece of the file begins, the piece, and where its last line ends; what follows that is left out."""
-    size = CHUNK
+def whole_lines(file: IO[bytes], chunk: int = CHUNK) -> Iterator[Piece]:
+    """Yield the file in pieces of about ``chunk`` bytes, from where it stands to its last line end."""
+    size = chunk
     while block := file.read(size):
         start = file.tell() - len(block)
         end = block.rfind(b"\n") + 1
         if end:
             yield start, block, end
-            size = CHUNK
+            size = chunk
         elif len(block) < size:
             return
         else:

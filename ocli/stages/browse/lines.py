@@ -8,17 +8,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
 from ocli.errors import RunError
+from ocli.scoring import Piece, Schema, read_lines, whole_lines
 
 Key = tuple[str, int]
 """An item's id and its sample."""
 Stopped = Callable[[], bool]
 """Says whether nobody waits for an answer any more."""
-CHUNK = 8 << 20
 SEARCHED = 1 << 19
 """Bytes that are searched at once: so few stay in the processor's cache."""
 FOUND, SECONDS = 20_000, 20.0
@@ -80,47 +80,31 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def pieces(file: IO[bytes], size: int = CHUNK) -> Iterator[tuple[int, bytes]]:
-    """Yield whole lines, many at once, each time with the byte they begin at; what follows the last line end is left out."""
-    start, rest = file.tell(), b""
-    while block := file.read(size):
-        whole, newline, after = block.rpartition(b"\n")
-        if not newline:
-            rest += block
-            continue
-        piece = rest + whole + newline
-        yield start, piece
-        start, rest = start + len(piece), after
-
-
-def parse(start: int, piece: bytes, schema: dict[str, Any]) -> pl.DataFrame:
+def parse(piece: Piece, schema: Schema) -> pl.DataFrame:
     """Read the fields of ``schema`` of whole lines, and each line's ``offset``; torn lines are left out."""
-    lines = piece.split(b"\n")[:-1]
-    offsets: list[int] = []
-    for line in lines:
-        offsets.append(start)
-        start += len(line) + 1
-    fields = {name: kind for name, kind in schema.items() if name != "offset"}
     try:
-        frame = pl.read_ndjson(io.BytesIO(piece), schema=fields)
+        return read_lines(piece, schema)
+    except pl.exceptions.PolarsError:  # a torn or an empty line among them
+        start, block, end = piece
+    good, offsets = [], []
+    for line in block[:end].split(b"\n")[:-1]:
+        if _parsed(line) is not None:
+            good.append(line)
+            offsets.append(start)
+        start += len(line) + 1
+    try:
+        frame = pl.read_ndjson(io.BytesIO(b"\n".join(good)), schema=schema)
     except pl.exceptions.PolarsError:
-        frame = pl.DataFrame(schema=fields)
-    if frame.height != len(lines):  # a torn or an empty line among them
-        good = [number for number, line in enumerate(lines) if _parsed(line) is not None]
-        offsets = [offsets[number] for number in good]
-        try:
-            frame = pl.read_ndjson(io.BytesIO(b"\n".join(lines[number] for number in good)), schema=fields)
-        except pl.exceptions.PolarsError:
-            return pl.DataFrame(schema={**fields, "offset": pl.Int64})
+        return pl.DataFrame(schema={**schema, "offset": pl.Int64})
     return frame.with_columns(offset=pl.Series(offsets, dtype=pl.Int64))
 
 
 def offsets(path: Path) -> pl.DataFrame:
     """Return ``id, sample, offset`` of a whole file: for results that do not tell where their replies are, or no longer truly."""
-    schema = {"id": pl.String, "sample": pl.Int64}
+    schema: Schema = {"id": pl.String, "sample": pl.Int64}
     try:
         with open(path, "rb") as file:
-            frames = [parse(start, piece, schema) for start, piece in pieces(file)]
+            frames = [parse(piece, schema) for piece in whole_lines(file)]
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     found = pl.concat(frames) if frames else pl.DataFrame(schema={**schema, "offset": pl.Int64})
@@ -137,8 +121,8 @@ def search(path: Path, words: str, stopped: Stopped = lambda: False) -> tuple[li
     ends = time.monotonic() + SECONDS
     try:
         with open(path, "rb", buffering=0) as file:
-            for _, piece in pieces(file, SEARCHED):
-                found += (key_of(row) for row in _holding(piece, needle) if _says(row, words))
+            for _, block, end in whole_lines(file, SEARCHED):
+                found += (key_of(row) for row in _holding(block[:end], needle) if _says(row, words))
                 if len(found) >= FOUND or time.monotonic() > ends or stopped():
                     return found[:FOUND], False
     except FileNotFoundError:

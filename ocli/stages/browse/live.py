@@ -7,8 +7,8 @@ from typing import IO
 
 import polars as pl
 
-from ocli.scoring import USAGE, reply_schema, runs_code, score_replies
-from ocli.stages.browse.lines import parse, pieces
+from ocli.scoring import USAGE, reply_schema, runs_code, score_replies, whole_lines
+from ocli.stages.browse.lines import parse
 from ocli.stages.browse.parts import STATUS
 from ocli.task import TaskSpec
 
@@ -59,9 +59,9 @@ class Tail:
         end, mark = self._end, self._mark
         replies: list[pl.DataFrame] = []
         self.behind = False
-        for start, piece in pieces(file):
-            replies.append(parse(start, piece, reply_schema(self.task)))
-            end, mark = start + len(piece), (mark + piece[-MARK:])[-MARK:]
+        for start, block, size in whole_lines(file):
+            replies.append(parse((start, block, size), reply_schema(self.task)))
+            end, mark = start + size, (mark + block[max(0, size - MARK) : size])[-MARK:]
             if end - self._end > ONE_LOOK:
                 self.behind = True
                 break
