@@ -1,7 +1,8 @@
 // Puts the page together: address, language, colours, keys, and what is asked anew while a run goes on.
 const EVERY = 3000;
 // What the reader has unfolded and chosen on the first page stays when that is drawn anew.
-const app = { page: null, source: null, view: null, scroll: 0, kept: { open: new Set(), subsets: null, whole: false, settings: false } };
+const app = { page: null, source: null, view: null, scroll: 0,
+  kept: { open: new Set(), subsets: null, whole: false, settings: false } };
 
 function route() {
   return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -22,14 +23,17 @@ function move(values, replace = false) {
 function header(page) {
   const next = language === "en" ? "zh" : "en";
   const made = page.made ? new Date(page.made) : null;
-  const time = made && !Number.isNaN(made.getTime()) ? made.toLocaleString(language === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "short" }) : page.made;
+  const time = made && !Number.isNaN(made.getTime()) ? made.toLocaleString(language === "zh" ? "zh-CN" : "en-GB",
+    { dateStyle: "medium", timeStyle: "short" }) : page.made;
   const theme = () => getComputedStyle(document.documentElement).colorScheme === "dark" ? "dark" : "light";
   const look = h("button", { title: say("switchTheme"), "aria-label": say("switchTheme"), id: "theme", onclick() {
     setTheme(theme() === "dark" ? "light" : "dark");
     look.textContent = theme() === "dark" ? `☀ ${say("light")}` : `☾ ${say("dark")}`;
   } }, theme() === "dark" ? `☀ ${say("light")}` : `☾ ${say("dark")}`);
-  return h("header.top", {}, h("div.brand", {}, h("a", { href: "#" }, h("h1", {}, page.title || "ocli")), h("p.quiet", {}, say("made", { time, ocli: page.ocli ?? "" }), page.live ? h("span.live", {}, say("live")) : null)),
-    h("div.buttons", {}, h("button", { id: "language", lang: next, onclick: () => { setLanguage(next); draw(); } }, say("language")), look));
+  return h("header.top", {}, h("div.brand", {}, h("a", { href: "#" }, h("h1", {}, page.title || "ocli")),
+    h("p.quiet", {}, say("made", { time, ocli: page.ocli ?? "" }), page.live ? h("span.live", {}, say("live")) : null)),
+    h("div.buttons", {}, h("button", { id: "language", lang: next, onclick: () => { setLanguage(next); draw(); } },
+      say("language")), look));
 }
 
 function setLanguage(name) {
@@ -79,10 +83,12 @@ async function follow() {
     const changed = JSON.stringify({ ...page, made: 0 }) !== JSON.stringify({ ...app.page, made: 0 });
     app.page = page;
     if (changed && !app.view) { app.scroll = scrollY; draw(); }
-    else if (changed && app.view && !app.view.route.id) { Object.assign(app.view, { page, about: page.tasks[app.view.task] ?? app.view.about }); app.view.drawFilters(); await app.view.load(); }
+    else if (changed && app.view && !app.view.route.id) { Object.assign(app.view,
+      { page, about: page.tasks[app.view.task] ?? app.view.about }); app.view.drawFilters(); await app.view.load(); }
     document.getElementById("lost")?.remove();
   } catch (error) {
-    if (!document.getElementById("lost")) document.body.prepend(h("p.alert", { id: "lost", role: "status" }, say("lost", { error: error.message })));
+    if (!document.getElementById("lost")) document.body.prepend(h("p.alert", { id: "lost", role: "status" },
+      say("lost", { error: error.message })));
   }
   if (app.page.live) setTimeout(follow, EVERY);
 }

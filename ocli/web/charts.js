@@ -18,7 +18,8 @@ function chart(title, note, draw, ...tools) {
     if (Math.abs(now - width) > 1) { width = now; redraw(); }
   });
   watch.observe(place);
-  const card = h("section.card.chart", {}, h("div.card-head", {}, h("h3", {}, title), tools), note ? h("p.quiet", {}, note) : null, place);
+  const card = h("section.card.chart", {}, h("div.card-head", {}, h("h3", {}, title), tools), note ? h("p.quiet", {}, note) : null,
+    place);
   return Object.assign(card, { redraw });
 }
 
@@ -47,7 +48,8 @@ function cut(label, pixels) {
 }
 
 // What a chart tells where the pointer is, and nothing twice.
-const HIDDEN = Object.fromEntries(["x", "y", "x1", "x2", "y1", "y2", "fx", "fy", "fill", "stroke", "symbol"].map((name) => [name, false]));
+const HIDDEN = Object.fromEntries(["x", "y", "x1", "x2", "y1", "y2", "fx", "fy", "fill", "stroke",
+  "symbol"].map((name) => [name, false]));
 
 function told(channels) {
   const named = Object.entries(channels).map(([key, value]) => [key, { label: key, value }]);
@@ -106,7 +108,8 @@ function capabilityChart(page) {
   const labels = [...new Set(rows.filter((row) => !missingScore(row.score)).map((row) => row.label))];
   if (!labels.length) return null;
   const named = say(byTask ? "task" : "capability");
-  return chart(say(byTask ? "byTask" : "byCapability"), say("chartNote"), (width) => intervalBars(page, rows, labels, width, named));
+  return chart(say(byTask ? "byTask" : "byCapability"), say("chartNote"),
+    (width) => intervalBars(page, rows, labels, width, named));
 }
 
 function labelled(rows, label) {
@@ -117,7 +120,8 @@ const FEW = 20;
 
 // The subsets of a task that the reader chooses, best first.
 function subsetChart(page) {
-  const parts = (task) => page.summary.rows.filter((row) => row.task === task && row.subset !== null && row.headline && !missingScore(row.score));
+  const isPart = (row) => row.subset !== null && row.headline && !missingScore(row.score);
+  const parts = (task) => page.summary.rows.filter((row) => row.task === task && isPart(row));
   const tasks = Object.keys(page.tasks).filter((task) => parts(task).length);
   if (!tasks.length) return null;
   const { kept } = app;
@@ -143,24 +147,31 @@ function subsetChart(page) {
 function costChart(page) {
   const points = page.models.map((model) => {
     const spent = page.summary.spent?.[model];
-    const heads = page.summary.rows.filter((row) => row.model === model && isHeadline(row) && !isPerplexity(row.metric) && !missingScore(row.score));
-    return { model, score: d3.mean(heads, (row) => row.score), tokens: spent?.requests ? spent.completion / spent.requests : null, cost: spent?.cost, currency: spent?.currency };
+    const counts = (row) => isHeadline(row) && !isPerplexity(row.metric) && !missingScore(row.score);
+    const heads = page.summary.rows.filter((row) => row.model === model && counts(row));
+    return { model, score: d3.mean(heads, (row) => row.score), tokens: spent?.requests ? spent.completion / spent.requests : null,
+      cost: spent?.cost, currency: spent?.currency };
   }).filter((point) => point.score !== undefined && point.tokens);
   if (points.length < 2) return null;
   const priced = points.every((point) => !missingScore(point.cost) && point.currency === points[0].currency && point.cost > 0);
   const draw = (value, label) => (width) => ({
     height: 290, marginLeft: 44, marginRight: 30, marginBottom: 40, marginTop: 26, inset: 16, color: modelColours(page),
-    x: { label, labelArrow: "none", labelAnchor: "center", nice: true, zero: true, ticks: width / 90 }, y: { label: say("meanScore"), labelArrow: "none", nice: true, tickSize: 0 },
+    x: { label, labelArrow: "none", labelAnchor: "center", nice: true, zero: true, ticks: width / 90 },
+      y: { label: say("meanScore"), labelArrow: "none", nice: true, tickSize: 0 },
     marks: [
       Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
       Plot.dot(points, { x: value, y: "score", fill: "model", r: 7, stroke: "var(--card)",
-        ...told({ [say("model")]: "model", [say("meanScore")]: (point) => number(point.score), [say("perItem")]: (point) => point.tokens.toFixed(1),
+        ...told({ [say("model")]: "model", [say("meanScore")]: (point) => number(point.score),
+          [say("perItem")]: (point) => point.tokens.toFixed(1),
           ...(priced ? { [say("cost")]: (point) => `${point.cost.toPrecision(3)} ${point.currency}` } : {}) }) }),
-      Plot.text(points, { x: value, y: "score", text: "model", dy: -14, fill: "var(--ink)", stroke: "var(--card)", strokeWidth: 4 }),
+      Plot.text(points, { x: value, y: "score", text: "model", dy: -14, fill: "var(--ink)", stroke: "var(--card)",
+        strokeWidth: 4 }),
     ],
   });
   const ways = { tokens: draw("tokens", say("perItem")), cost: draw("cost", say("costOf", { currency: points[0].currency })) };
-  const choose = h("select", { "aria-label": say("versusTokens"), onchange: () => card.redraw() }, options([["tokens", say("tokens")], ["cost", say("cost")]], "tokens"));
-  const card = chart(say(priced ? "versusCost" : "versusTokens"), null, (width) => ways[choose.value](width), priced ? choose : null);
+  const choose = h("select", { "aria-label": say("versusTokens"), onchange: () => card.redraw() },
+    options([["tokens", say("tokens")], ["cost", say("cost")]], "tokens"));
+  const card = chart(say(priced ? "versusCost" : "versusTokens"), null, (width) => ways[choose.value](width),
+    priced ? choose : null);
   return card;
 }

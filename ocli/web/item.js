@@ -26,7 +26,8 @@ function itemView(page, task, item, query) {
     item.target ? h("div.target", {}, h("span.label", {}, say("target")), h("span.value", {}, item.target),
       accepted.length ? [h("span.label", {}, say("accepted")), h("span.value", {}, accepted.join(" · "))] : null) : null,
     same && searchable(prompts[0]) ? h("section", {}, h("h4", {}, say("prompt")), promptView(prompts[0], query)) : null,
-    h("div.replies", {}, models.map((model) => replyView(page, item, model, { same, query, perplexity: isPerplexity(page.tasks[task].metric) }))));
+    h("div.replies", {}, models.map((model) => replyView(page, item, model,
+      { same, query, perplexity: isPerplexity(page.tasks[task].metric) }))));
 }
 
 function replyView(page, item, model, { same, query, perplexity }) {
@@ -37,10 +38,12 @@ function replyView(page, item, model, { same, query, perplexity }) {
   return h("article.reply", {}, head, facts(answer, reply, query, perplexity),
     reply.error ? h("div.error", {}, h("b", {}, say("error")), h("pre", {}, reply.error)) : null,
     same ? null : folded(say("prompt"), false, promptView(reply, query)),
-    reply.reasoning ? folded([say("reasoning"), h("span.quiet", {}, ` ${say("characters", { n: count(reply.reasoning.length) })}`)], false,
+    reply.reasoning ? folded([say("reasoning"), h("span.quiet", {},
+      ` ${say("characters", { n: count(reply.reasoning.length) })}`)], false,
       [h("pre.reasoning", {}, marked(reply.reasoning, query))]) : null,
     reply.choices ? choiceTable(item, answer, reply) : reply.error ? null
-      : [h("h4", {}, say("reply")), reply.text ? h("pre.text", {}, marked(reply.text, query)) : h("p.quiet", {}, say("emptyReply"))]);
+      : [h("h4", {}, say("reply")), reply.text ? h("pre.text", {}, marked(reply.text, query)) : h("p.quiet", {},
+        say("emptyReply"))]);
 }
 
 // Of a perplexity the results hold nats per unit.
@@ -53,19 +56,24 @@ function facts(answer, reply, query, perplexity) {
   const usage = reply.usage ?? {}, rules = Object.entries(reply.rules ?? {});
   const known = !missingScore(usage.prompt) || !missingScore(usage.completion);
   const pairs = [
-    [say("extracted"), perplexity ? null : answer?.answer === null || answer?.answer === undefined ? h("i.quiet", {}, say("nothing")) : h("b.answer", {}, marked(answer.answer, query))],
-    [say("pattern"), answer?.pattern], [say("rules"), rules.length ? rules.map(([rule, score]) => h("span.rule", {}, `${rule} `, h("b", {}, ruleScore(rule, score)))) : null],
+    [say("extracted"), perplexity ? null : answer?.answer === null || answer?.answer === undefined ? h("i.quiet", {},
+      say("nothing")) : h("b.answer", {}, marked(answer.answer, query))],
+    [say("pattern"), answer?.pattern], [say("rules"), rules.length ? rules.map(([rule, score]) => h("span.rule", {}, `${rule} `,
+      h("b", {}, ruleScore(rule, score)))) : null],
     [say("finish"), reply.finish_reason],
-    [say("tokens"), known ? say("tokensOf", { prompt: missingScore(usage.prompt) ? "?" : count(usage.prompt), completion: missingScore(usage.completion) ? "?" : count(usage.completion) }) : null],
+    [say("tokens"), known ? say("tokensOf", { prompt: missingScore(usage.prompt) ? "?" : count(usage.prompt),
+      completion: missingScore(usage.completion) ? "?" : count(usage.completion) }) : null],
     [say("seconds"), reply.seconds ? reply.seconds.toFixed(2) : null],
   ];
-  return h("dl.facts", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl.facts", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name,
+    value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
 // A question's choices with their log-probabilities; the bar is the probability relative to the likeliest.
 function choiceTable(item, answer, reply) {
   const names = item.choices ?? [], best = Math.max(...reply.choices.map((choice) => choice.logprob ?? -Infinity));
-  const is = (place, text) => text !== null && text !== undefined && (names[place] === text || reply.choices[place].text.trim() === String(text).trim());
+  const is = (place, text) => text !== null && text !== undefined
+    && (names[place] === text || reply.choices[place].text.trim() === String(text).trim());
   return [h("h4", {}, say(reply.choices.length > 1 ? "choices" : "likelihood")), h("div.scroll", {}, h("table.small.choices", {},
     h("thead", {}, h("tr", {}, [say("choice"), say("logprob"), say("perToken"), say("tokens")].map((word) => h("th", {}, word)))),
     h("tbody", {}, reply.choices.map((choice, place) => {
@@ -74,8 +82,12 @@ function choiceTable(item, answer, reply) {
       const told = !missingScore(choice.logprob);
       const preferred = is(place, answer?.answer) ? h("span.badge.preferred", {}, `● ${say("preferred")}`) : null;
       const isRight = right ? h("span.badge.rightone", {}, `✓ ${say("isRight")}`) : null;
-      return h("tr", { class: right ? "right" : null }, h("td", {}, h("span.choice", {}, label), h("div.badges", {}, preferred, isRight)),
-        h("td.num", {}, told ? choice.logprob.toFixed(3) : "–", told ? h("div.track", { title: say("relative") }, h("i.fillbar", { css: { width: `${100 * Math.exp(choice.logprob - best)}%` } })) : null),
-        h("td.num", {}, told && choice.tokens ? (choice.logprob / choice.tokens).toFixed(3) : "–"), h("td.num", {}, choice.tokens ?? "–"));
+      return h("tr", { class: right ? "right" : null }, h("td", {}, h("span.choice", {}, label),
+        h("div.badges", {}, preferred, isRight)),
+        h("td.num", {}, told ? choice.logprob.toFixed(3) : "–",
+          told ? h("div.track", { title: say("relative") }, h("i.fillbar",
+          { css: { width: `${100 * Math.exp(choice.logprob - best)}%` } })) : null),
+        h("td.num", {}, told && choice.tokens ? (choice.logprob / choice.tokens).toFixed(3) : "–"),
+          h("td.num", {}, choice.tokens ?? "–"));
     }))))];
 }

@@ -7,9 +7,11 @@ function overview(page) {
   return h("main", {}, page.live || Object.keys(page.progress ?? {}).length ? progressCard(page) : null,
     urgent.length ? h("ul.alert", {}, urgent.map((note) => h("li", {}, note))) : null,
     h("section.card.flush", { id: "table" }, h("div.card-head", {}, h("h2", {}, say("results")), tableKey(page)), scoreTable(page)),
-    charts.length ? h("div.grid.charts", { id: "charts" }, h("h2.wide", {}, say("charts")), page.models.length > 1 ? h("div.wide", {}, legend(page)) : null, charts) : null,
+    charts.length ? h("div.grid.charts", { id: "charts" }, h("h2.wide", {}, say("charts")),
+      page.models.length > 1 ? h("div.wide", {}, legend(page)) : null, charts) : null,
     conditionsCard(page),
-    notes.length ? h("details.card.notes", { id: "notes" }, h("summary", {}, say("allNotes")), h("ul", {}, notes.map((note) => h("li", {}, note)))) : null);
+    notes.length ? h("details.card.notes", { id: "notes" }, h("summary", {}, say("allNotes")),
+      h("ul", {}, notes.map((note) => h("li", {}, note)))) : null);
 }
 
 const FIRST = 12;
@@ -36,7 +38,8 @@ function conditionsCard(page) {
   } }, word());
   return h("section.card.flush", { id: "conditions" }, h("div.card-head", {}, h("h2", {}, say("conditions")),
     known.length > 1 && !other.length ? h("span.quiet", {}, say("noDifference")) : null),
-    h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("conditions") }, h("table.conditions", {}, h("thead", {}, h("tr", {}, h("th.first", {}, say("setting")),
+    h("div.scroll", { tabindex: "0", role: "region", "aria-label": say("conditions") },
+      h("table.conditions", {}, h("thead", {}, h("tr", {}, h("th.first", {}, say("setting")),
       known.map((model) => h("th", { scope: "col" }, modelName(model, page.models.indexOf(model)))))), h("tbody", {}, head), rest)),
     same.length ? h("div.below", {}, more) : null);
 }
@@ -54,9 +57,13 @@ function progressCard(page) {
   const bars = page.models.map((model, place) => {
     const parts = Object.entries(page.progress?.[model] ?? {});
     const done = d3.sum(parts, ([, [n]]) => n), all = d3.sum(parts, ([, [, n]]) => n);
-    return h("div.progress", {}, modelName(model, place), h("progress", { value: String(done), max: String(all || 1), "aria-label": model }),
-      h("span.n", {}, `${count(done)} / ${count(all)}`), h("details", {}, h("summary", {}, say("task")), parts.map(([task, [n, of]]) =>
-        h("div.progress.part", {}, h("span", {}, task), h("progress", { value: String(n), max: String(of || 1), "aria-label": task }), h("span.n", {}, `${count(n)} / ${count(of)}`)))));
+    return h("div.progress", {}, modelName(model, place), h("progress",
+      { value: String(done), max: String(all || 1), "aria-label": model }),
+      h("span.n", {}, `${count(done)} / ${count(all)}`), h("details", {}, h("summary", {}, say("task")),
+        parts.map(([task, [n, of]]) =>
+        h("div.progress.part", {}, h("span", {}, task), h("progress",
+          { value: String(n), max: String(of || 1), "aria-label": task }), h("span.n", {}, `${count(n)} / ${count(of)}`)))));
   });
-  return h("section.card", { id: "progress" }, h("div.card-head", {}, h("h2", {}, say("progress")), page.live ? h("span.live", {}, say("live")) : null), bars);
+  return h("section.card", { id: "progress" }, h("div.card-head", {}, h("h2", {}, say("progress")),
+    page.live ? h("span.live", {}, say("live")) : null), bars);
 }

@@ -4,7 +4,8 @@ const LONG = 400, LINES = 16;
 function promptView(reply, query) {
   const all = contexts(reply);
   if (!all.length) return null;
-  return all.map((turns, place) => h("div.turns", {}, all.length > 1 ? h("div.label", {}, `${say("context")} ${place + 1}`) : null, turnsView(turns, query)));
+  return all.map((turns, place) => h("div.turns", {}, all.length > 1 ? h("div.label", {}, `${say("context")} ${place + 1}`) : null,
+    turnsView(turns, query)));
 }
 
 function turnsView(turns, query) {
@@ -14,7 +15,8 @@ function turnsView(turns, query) {
   const found = (some) => query && some.some((turn) => turn.content.toLowerCase().includes(query.toLowerCase()));
   return [
     opening ? folded(say("systemTurn"), turns[0].content.length < LONG, [turnView(turns[0], query)]) : null,
-    earlier.length ? folded(say("earlier", { n: earlier.length }), found(earlier), earlier.map((turn) => turnView(turn, query))) : null,
+    earlier.length ? folded(say("earlier", { n: earlier.length }), found(earlier),
+      earlier.map((turn) => turnView(turn, query))) : null,
     shown.map((turn) => turn.role === "text" ? textView(turn.content, query) : turnView(turn, query)),
   ];
 }
@@ -33,6 +35,7 @@ function textView(text, query) {
   const lines = text.split("\n"), cutAt = lines.length > LINES ? lines.length - LINES : 0;
   const before = lines.slice(0, cutAt).join("\n"), end = lines.slice(cutAt).join("\n");
   return h("div.turn.user", {}, h("div.role", {}, say("text")),
-    before ? folded(say("examples", { n: cutAt }), query && before.toLowerCase().includes(query.toLowerCase()), [h("pre", {}, marked(before, query))]) : null,
+    before ? folded(say("examples", { n: cutAt }), query && before.toLowerCase().includes(query.toLowerCase()),
+      [h("pre", {}, marked(before, query))]) : null,
     h("pre", {}, marked(end, query)));
 }

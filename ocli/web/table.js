@@ -57,7 +57,8 @@ function capabilityRow(page, capability, tasks) {
     h("th.first", { scope: "rowgroup" }, capabilityName(capability),
       Object.keys(mean).length ? h("small", {}, say("meanOf", { n: tasks.length })) : null),
     page.models.map((model) => mean[model]
-      ? h("td", { class: best[model] }, h("b.score", { title: bestWord(best[model]) }, number(mean[model].score)), range(mean[model])) : h("td"))));
+      ? h("td", { class: best[model] }, h("b.score", { title: bestWord(best[model]) }, number(mean[model].score)),
+        range(mean[model])) : h("td"))));
 }
 
 function taskRows(page, task) {
@@ -77,7 +78,8 @@ function taskRows(page, task) {
   const best = bestOf(rows, isPerplexity(about.metric));
   const body = h("tbody.task", {}, h("tr", {},
     h("th.first", { scope: "row" }, h("div.name", {}, has ? fold : h("span.fold"),
-      h("div", {}, h("a", { href: link({ task }), title: about.description }, task.split(/(?<=[_-])/).flatMap((part) => [part, h("wbr")])),
+      h("div", {}, h("a", { href: link({ task }), title: about.description },
+        task.split(/(?<=[_-])/).flatMap((part) => [part, h("wbr")])),
         h("small", {}, [about.metric, about.mode, first?.version ?? about.version].filter(Boolean).join(" · "),
           isPerplexity(about.metric) ? ` · ${say("lower")}` : null),
         marks(page, task, first)))),
@@ -124,7 +126,8 @@ function whisker(row) {
   if (!row.ci95 || isPerplexity(row.metric) || row.score === null) return null;
   const [low, high] = row.ci95;
   return h("div.track", { "aria-hidden": "true" },
-    h("i.span", { css: { left: `${low}%`, width: `${Math.max(high - low, 0.5)}%` } }), h("i.point", { css: { left: `${row.score}%` } }));
+    h("i.span", { css: { left: `${low}%`, width: `${Math.max(high - low, 0.5)}%` } }),
+      h("i.point", { css: { left: `${row.score}%` } }));
 }
 
 // What went wrong, with its share; loud above one in a hundred.
@@ -134,13 +137,15 @@ function badges(row, model) {
     const classes = `badge ${word} ${row[word] / whole > LOUD ? "loud" : "mild"}`;
     const text = `${percent(row[word], whole)} ${say(word)}`;
     return row.task === null || row.subset !== null ? h("span", { class: classes }, text)
-      : h("a", { class: classes, href: link({ task: row.task, filter: word, model: app.page.models.length > 1 ? model : "" }), title: count(row[word]) }, text);
+      : h("a", { class: classes, href: link({ task: row.task, filter: word, model: app.page.models.length > 1 ? model : "" }),
+        title: count(row[word]) }, text);
   }));
 }
 
 function published(row) {
   if (!row.reference) return null;
-  const away = missingScore(row.score) ? "" : ` (${row.score >= row.reference.score ? "+" : "−"}${Math.abs(row.score - row.reference.score).toFixed(2)})`;
+  const by = row.score - row.reference.score;
+  const away = missingScore(row.score) ? "" : ` (${by >= 0 ? "+" : "−"}${Math.abs(by).toFixed(2)})`;
   return h("small", { title: row.reference.source }, say("reference", { score: number(row.reference.score) }), away);
 }
 
@@ -163,6 +168,7 @@ function partRows(page, task) {
     const name = rank === 1 ? h("a", { href: link({ task, subset: row.subset }) }, label) : label;
     return h("tr", {}, h("th.first", { scope: "row" }, name, kind ? h("small", {}, kind) : null),
       page.models.map((model) => models[model] ? h("td", { class: best[model] },
-        h("span.score", { title: bestWord(best[model]) }, number(models[model].score)), range(models[model]), badges(models[model], model)) : h("td", {}, "–")));
+        h("span.score", { title: bestWord(best[model]) }, number(models[model].score)), range(models[model]),
+          badges(models[model], model)) : h("td", {}, "–")));
   });
 }
