@@ -79,11 +79,3 @@ KINDS = (
     Kind("data from", None, "", ("data",)),
 )
 """All conditions by their typical effect. The chat template stands beside the BOS, for it decides it."""
-
-
-def effect(name: str) -> str:
-    """Return in a few words how far a condition has been seen to move a score; nothing where nobody has told."""
-    kind = next((kind for kind in KINDS if kind.name == name.partition(" (")[0]), None)
-    if kind is None or not kind.source:
-        return ""
-    return f"up to {kind.points:g} points: {kind.source}" if kind.points else kind.source

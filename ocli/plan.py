@@ -17,7 +17,7 @@ from ocli.items import Item, RowReader, examples, limited
 from ocli.prompts import Prompt, Shot
 from ocli.recipe import ModelSpec, Recipe
 from ocli.task import SamplingSpec, TaskSpec
-from ocli.types import Choice, Context, Request, Row, Sampling
+from ocli.types import MODEL_PART, Choice, Context, Request, Row, Sampling
 
 Shots = dict[str | None, list[Shot]]
 Fits = Callable[[Request], bool]
@@ -54,7 +54,7 @@ class TaskPlan:
         ``on_overflow: drop_shots``, examples are dropped until it does, the last one first, as OpenCompass drops them.
         """
         settings = settled(sampling, model, self.spec)
-        model_part = _sha(json.dumps([*identity, chat], ensure_ascii=False))[:8]
+        model_part = _sha(json.dumps([*identity, chat], ensure_ascii=False))[:MODEL_PART]
         render = _Rendering(self, model.system, chat, settings, model_part, needs_of(self.spec))
         for item in self.items:
             shots = self.shots[item.subset]

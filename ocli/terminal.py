@@ -8,6 +8,11 @@ import re
 _ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+def cut(text: str, longest: int) -> str:
+    """Cut a text to so many characters; an ellipsis stands for the rest."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def printable(text: str) -> str:
     r"""Return the text with each control character written out: ``\x1b``, ``\u202e``."""
     return _ACTIVE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -44,6 +44,10 @@ class Choice:
     baseline: str | None = None
 
 
+MODEL_PART = 8
+"""So many digits of a request's key are the model's; the others are the question's, the same for every model."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One rendered prompt with its settings: ``messages`` for a chat model, ``prompt`` for a base model.

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ocli.terminal import printable
+from ocli.terminal import cut, printable
 
 if TYPE_CHECKING:
     from ocli.stages.report import Summary
@@ -40,7 +40,5 @@ def show_summary(summary: Summary) -> None:
 
 def fit(line: str) -> str:
     """Cut a line at the terminal's width; a pipe gets it whole."""
-    if not sys.stdout.isatty():
-        return line.rstrip()
-    width = os.get_terminal_size(sys.stdout.fileno()).columns
-    return line.rstrip() if len(line) <= width else line[: width - 1] + "…"
+    line = line.rstrip()
+    return cut(line, os.get_terminal_size(sys.stdout.fileno()).columns) if sys.stdout.isatty() else line

@@ -19,10 +19,7 @@ from ocli.errors import EngineError
 from ocli.recipe import ModelSpec
 from ocli.rows import read_rows
 from ocli.task import TaskSpec
-from ocli.types import Likelihood, Reply, Request, Row, Scored, Usage
-
-MODEL_PART = 8
-"""So many digits of a key say which model was asked; whose replies are replayed does not matter."""
+from ocli.types import MODEL_PART, Likelihood, Reply, Request, Row, Scored, Usage
 
 
 @dataclass

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from ocli.stages.browse import Book
-from ocli.stages.browse.lines import to_json
 from ocli.stages.browse.table import Table
+from ocli.stages.finite import to_json
 from ocli.stages.page import render
 from ocli.stages.report import Summary
 

@@ -8,7 +8,6 @@ capability's.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from ocli.runs import Run, write_whole
 from ocli.scoring import USAGE, lacking
 from ocli.stages import tables
 from ocli.stages.averages import Cell, MeanScore, WeightedMean, cells_of, kind_of, per_item
+from ocli.stages.finite import finite
 from ocli.stages.submission import unlabelled
 from ocli.stats import Estimate, mean_of
 from ocli.task import CAPABILITIES, TaskSpec, mode_name
@@ -66,7 +66,7 @@ class SummaryRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as ``summary.json`` has it; JSON knows no infinity, which a perplexity can be."""
-        values = {name: _finite(value) for name, value in vars(self).items()}
+        values: dict[str, Any] = finite(vars(self))
         return {**values, "reference": self.reference and self.reference.model_dump()}
 
     @property
@@ -78,12 +78,6 @@ class SummaryRow:
     def is_headline(self) -> bool:
         """Whether this is the task's number."""
         return self.is_task_mean and self.headline
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from aiohttp.http_exceptions import HttpProcessingError as BadRequest
 
 from ocli.errors import NotFoundError, OcliError
 from ocli.stages.browse import Book
-from ocli.stages.browse.lines import to_json
 from ocli.stages.browse.table import Query
+from ocli.stages.finite import to_json
 from ocli.stages.page import render
 
 Say = Callable[[str], None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -38,22 +37,6 @@ def line_at(path: Path, offset: int | None, key: Key) -> dict[str, Any] | None:
     except OSError:
         return None
     return row if row is not None and key_of(row) == key else None
-
-
-def to_json(value: Any) -> str:
-    """Return JSON, which knows no infinity, in ASCII: half of a surrogate pair can stand in what a model wrote."""
-    try:
-        return json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def key_of(row: dict[str, Any]) -> Key:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +12,10 @@ from ocli.paired import holm
 from ocli.stages.compare.difference import Measured, measure, pair
 from ocli.stages.compare.flips import Flips, find
 from ocli.stages.compare.sides import Side, common_tasks, reasons, remarks
+from ocli.stages.finite import finite
 
 VERDICTS = ("FAIL", "INCONCLUSIVE", "PASS")
 """What a tolerance makes of a task, the worst first."""
-
-
 NO_FLIPS = Flips([], [], {}, [])
 """Of perplexities: every text's changes."""
 
@@ -57,20 +55,21 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON has it."""
-        sides = {
-            letter: {"label": side.label, "run": str(side.run.path), "model": side.model}
-            for letter, side in (("a", self.a), ("b", self.b))
-        }
-        settings = [{"name": name, "a": a, "b": b} for name, a, b in self.settings]
-        whole = {
-            **sides,
+        return {
+            **{letter: _side_json(side) for letter, side in (("a", self.a), ("b", self.b))},
             "comparable": not self.reasons,
             "reasons": self.reasons,
             "remarks": self.remarks,
-            "settings": settings,
+            "settings": [{"name": name, "a": a, "b": b} for name, a, b in self.settings],
             "untold": self.untold,
+            "tolerance": self.tolerance,
+            "verdict": self.verdict,
+            "tasks": [_task_json(task) for task in self.tasks],
         }
-        return {**whole, "tolerance": self.tolerance, "verdict": self.verdict, "tasks": [_task_json(task) for task in self.tasks]}
+
+
+def _side_json(side: Side) -> dict[str, str]:
+    return {"label": side.label, "run": str(side.run.path), "model": side.model}
 
 
 def _task_json(task: Task) -> dict[str, Any]:
@@ -80,8 +79,7 @@ def _task_json(task: Task) -> dict[str, Any]:
         "subsets": {name: {"worse": worse, "better": better} for name, (worse, better) in task.flips.subsets.items()},
         "shown": [{**vars(flip), "said": [vars(said) for said in flip.said]} for flip in task.flips.shown],
     }  # fmt: skip
-    values = vars(measured) | {"scores": [score if math.isfinite(score) else None for score in measured.scores]}
-    return {**values, "shown": measured.shown, "gain": measured.gain, "verdict": task.verdict, "flips": flips}
+    return {**finite(vars(measured)), "shown": measured.shown, "gain": measured.gain, "verdict": task.verdict, "flips": flips}
 
 
 def compare(
@@ -108,16 +106,16 @@ def compare(
             NO_FLIPS if one.lower_is_better else find(a, b, one.task, results[one.task], pairs[one.task], most),
             None if tolerance is None or one.lower_is_better else one.judge(tolerance),
         )
-        for one in _adjusted(measured)
+        for one in adjusted(measured)
     ]
     sides = [fingerprint(side.recipe, side.model, names) for side in (a, b)]
     return Comparison(a, b, tasks, differences(*sides), untold(*sides), why, noted, tolerance)
 
 
-def _adjusted(measured: list[Measured]) -> list[Measured]:
-    """Put Holm's p beside each p where there are several."""
-    tested = [one for one in measured if one.p is not None]
+def adjusted(measured: list[Measured]) -> list[Measured]:
+    """Put Holm's p beside each p that decides where there are several."""
+    tested = [one for one in measured if one.deciding_p is not None]
     if len(tested) < 2:
         return measured
-    adjusted = dict(zip((one.task for one in tested), holm([one.p or 0.0 for one in tested]), strict=True))
+    adjusted = dict(zip((one.task for one in tested), holm([one.deciding_p or 0.0 for one in tested]), strict=True))
     return [replace(one, adjusted_p=adjusted.get(one.task)) for one in measured]

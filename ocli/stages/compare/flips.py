@@ -86,12 +86,12 @@ def _read(a: Side, b: Side, task: str, results: tuple[pl.DataFrame, pl.DataFrame
 
 
 def _flip(row: Mapping[str, Any], key: Key, lines: Sequence[Mapping[Key, dict[str, Any]]]) -> Flip:
-    said = tuple(
+    one, other = (
         Said(row[f"score{end}"], row[f"status{end}"], row[f"answer{end}"], _reply(told.get(key)))
         for end, told in zip(("", "_b"), lines, strict=True)
     )
     asked = next((told[key] for told in lines if key in told), {})
-    return Flip(key[0], key[1], row["subset"], row["target"], asked_last(asked), said)  # type: ignore[arg-type]
+    return Flip(key[0], key[1], row["subset"], row["target"], asked_last(asked), (one, other))
 
 
 def _reply(line: Mapping[str, Any] | None) -> str | None:

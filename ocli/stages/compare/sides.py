@@ -14,9 +14,15 @@ from ocli.plan import version
 from ocli.recipe import Recipe
 from ocli.runs import Run
 from ocli.stages.report import read_results
+from ocli.terminal import cut
+from ocli.types import MODEL_PART
 
-MODEL_PART = 8
-"""So many digits of a request's key are the model's; the others are the question's, the same for every model."""
+SETTINGS = {
+    "scoring rules", "formulation", "prompt", "joins", "few-shot", "examples", "on_overflow", "data", "questions", "samples",
+    "system prompt", "chat template", "max_tokens", "stop", "temperature", "top_p", "top_k", "min_p", "seed", "generation_config",
+    "repetition_penalty", "presence_penalty", "frequency_penalty", "further settings", "all that is asked",
+}  # fmt: skip
+"""Conditions (``ocli/fingerprint.py``) that are part of what is asked or of how it is scored, and not of the model."""
 LONGEST = 40
 """Characters of a setting's value in a refusal."""
 
@@ -80,8 +86,7 @@ def common_tasks(a: Side, b: Side, wanted: Sequence[str]) -> list[str]:
     """Return the tasks that are compared: those of both sides, in A's order, or the wanted ones of them."""
     both = [name for name in a.recipe.tasks if name in b.recipe.tasks]
     if not both:
-        theirs = (", ".join(side.recipe.tasks) for side in (a, b))
-        raise RunError(f"no task in common: A has {next(theirs)}; B has {next(theirs)}")
+        raise RunError(f"no task in common: A has {', '.join(a.recipe.tasks)}; B has {', '.join(b.recipe.tasks)}")
     for name in wanted:
         if name not in both:
             raise NotFoundError(f"-t {name}: is no task of both{did_you_mean(name, both)} (both have: {', '.join(both)})")
@@ -128,16 +133,10 @@ def _settings(a: Side, b: Side, task: str) -> str:
     """Name the settings of what is asked, or of how it is scored, that differ."""
     differing = differences(*(fingerprint(side.recipe, side.model, [task]) for side in (a, b)))
     return ", ".join(
-        f"{name} ({_short(one)}, {_short(two)})" for name, one, two in differing if name.partition(" (")[0] in SETTINGS
+        f"{name} ({cut(one, LONGEST)}, {cut(two, LONGEST)})"
+        for name, one, two in differing
+        if name.partition(" (")[0] in SETTINGS
     )
-
-
-SETTINGS = {
-    "scoring rules", "formulation", "prompt", "joins", "few-shot", "examples", "on_overflow", "data", "questions", "samples",
-    "system prompt", "chat template", "max_tokens", "stop", "temperature", "top_p", "top_k", "min_p", "seed", "generation_config",
-    "repetition_penalty", "presence_penalty", "frequency_penalty", "further settings", "all that is asked",
-}  # fmt: skip
-"""Conditions (``ocli/fingerprint.py``) that are part of what is asked or of how it is scored, and not of the model."""
 
 
 def _asked_otherwise(a: pl.DataFrame, b: pl.DataFrame) -> tuple[int, int]:
@@ -146,7 +145,3 @@ def _asked_otherwise(a: pl.DataFrame, b: pl.DataFrame) -> tuple[int, int]:
     sides = [frame.filter(pl.col("key").is_not_null()).select("id", "sample", question) for frame in (a, b)]
     both = sides[0].join(sides[1], on=["id", "sample"])
     return both.height, int((both["question"] != both["question_right"]).sum())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -17,12 +17,14 @@ import hashlib
 import hmac
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ocli import __version__
 from ocli.stages.tables import Row, aligned
+from ocli.terminal import cut
 
 if TYPE_CHECKING:
     from ocli.stages.report import Summary, SummaryRow
@@ -33,8 +35,7 @@ LONGEST = 500
 
 def one_line(text: str, longest: int = LONGEST) -> str:
     """Return a text without line breaks and characters that control how it is shown."""
-    plain = re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\\s]+", " ", text).strip()
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+    return cut(re.sub("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\\s]+", " ", text).strip(), longest)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ COLOURS = {"started": "blue", "finished": "green", "failed": "red"}
 def feishu(notice: Notice, secret: str | None, now: float) -> Message:
     """Return a card; Lark is the same."""
     facts = "\n".join(f"{name}: {text}" for name, text in notice.facts)
-    scores = "\n".join(fitted(notice, [_sentence(row) for row in notice.scores], 12_000))
+    scores = "\n".join(fitted([_sentence(row) for row in notice.scores], 12_000))
     elements = [{"tag": "div", "text": {"tag": "plain_text", "content": text}} for text in (facts, scores) if text]
     colour = "orange" if notice.unscored else COLOURS[notice.event]
     header = {"title": {"tag": "plain_text", "content": notice.title}, "template": colour}
@@ -129,7 +130,7 @@ def dingtalk(notice: Notice, secret: str | None, now: float) -> Message:
     """Return Markdown, its lines as a list: a lone line break is not shown."""
     lines = [f"### {_bare(notice.title)}", ""]
     lines += [f"- **{name}**: {_bare(text)}" for name, text in notice.facts]
-    scores = fitted(notice, [f"- {_bare(_sentence(row))}" for row in notice.scores], 12_000)
+    scores = fitted([f"- {_bare(_sentence(row))}" for row in notice.scores], 12_000)
     lines += ["", "#### scores", "", *scores] if scores else []
     query = {}
     if secret:
@@ -144,7 +145,7 @@ def wecom(notice: Notice, secret: str | None, now: float) -> Message:
     head = [f"### {_bare(notice.title)}"]
     head += [f"> **{name}**: {_bare(one_line(text, 160))}" for name, text in notice.facts]
     room = 4096 - len("\n".join([*head, ""]).encode())
-    scores = fitted(notice, [_bare(_sentence(row)) for row in notice.scores], room)
+    scores = fitted([_bare(_sentence(row)) for row in notice.scores], room)
     return Message({"msgtype": "markdown", "markdown": {"content": "\n".join([*head, *scores])}})
 
 
@@ -155,7 +156,7 @@ def slack(notice: Notice, secret: str | None, now: float) -> Message:
         {"type": "header", "text": {"type": "plain_text", "text": notice.title, "emoji": False}},
         {"type": "section", "text": {"type": "plain_text", "text": facts[:3000], "emoji": False}},
     ]
-    if scores := "\n".join(fitted(notice, list(aligned(notice.scores, right=(3,))) if notice.scores else [], 2900)):
+    if scores := "\n".join(fitted(list(aligned(notice.scores, right=(3,))) if notice.scores else [], 2900)):
         text = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": scores}]}
         blocks.append({"type": "rich_text", "elements": [text]})
     fallback = notice.title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -172,21 +173,14 @@ SERVICES: dict[str, Callable[[Notice, str | None, float], Message]] = {
 }  # fmt: skip
 
 
-def fitted(notice: Notice, lines: Sequence[str], room: int) -> list[str]:
+MORE = "and {} more: see the run"
+
+
+def fitted(lines: Sequence[str], room: int) -> list[str]:
     """Return as many lines as fit into so many bytes; what is left out is said."""
-    last = "and {} more: see the run"
-    room -= len(last) + 8
-
-    def kept() -> Iterator[str]:
-        left = room
-        for line in lines:
-            left -= len(line.encode()) + 1
-            if left < 0:
-                return
-            yield line
-
-    shown = list(kept())
-    return shown if len(shown) == len(lines) else [*shown, last.format(len(lines) - len(shown))]
+    ends = accumulate(len(line.encode()) + 1 for line in lines)
+    shown = [line for line, end in zip(lines, ends, strict=True) if end <= room - len(MORE) - 8]
+    return shown if len(shown) == len(lines) else [*shown, MORE.format(len(lines) - len(shown))]
 
 
 def _sentence(row: Row) -> str:
