@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ocli.stats import SYMMETRIC, Z95, student, t95, t_quantile, wilson
+from ocli.stats import SYMMETRIC, Z95, freedom_of, student, t95, t_quantile, wilson
 
 POWER = 0.8
 USUAL_SPREAD = 1 / 3
@@ -59,7 +59,7 @@ def difference_of(value: float, strata: Sequence[Draws], shape: tuple[float, flo
     draw shows no spread; that of all draws together stands in for it.
     """
     draws = sum(stratum.n for stratum in strata)
-    freedom = max(1, draws - len(strata) or draws - 1)
+    freedom = freedom_of(draws, len(strata))
     if draws < 2:
         return Difference(value, None, None, None, freedom)
     whole = Draws(draws, sum(s.total for s in strata), sum(s.squares for s in strata))

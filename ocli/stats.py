@@ -120,7 +120,7 @@ def macro_mean(strata: Sequence[Stratum], binary: bool, shape: tuple[float, floa
     variances = [stratum.variance for stratum in strata]
     variance = sum(pooled / s.draws if v is None else v for s, v in zip(strata, variances, strict=True)) / k**2
     stderr = math.sqrt(variance) if draws > 1 else None
-    few = t95(_freedom(strata)) / Z95
+    few = t95(freedom_of(draws, k)) / Z95
     if variance > 0 and not binary:
         low, high = (min(1.0, max(0.0, mean + end * few * (stderr or 0.0))) for end in shape)
     else:
@@ -138,10 +138,9 @@ def _effective(strata: Sequence[Stratum], mean: float, variance: float, few: flo
     return sum(stratum.clusters.kish if stratum.clusters else stratum.n for stratum in strata)
 
 
-def _freedom(strata: Sequence[Stratum]) -> int:
+def freedom_of(draws: int, strata: int) -> int:
     """Return the degrees of freedom: draws less strata, or less one where each stratum is a single draw."""
-    draws = sum(stratum.draws for stratum in strata)
-    return max(1, draws - len(strata) or draws - 1)
+    return max(1, draws - strata or draws - 1)
 
 
 def _pooled_variance(strata: Sequence[Stratum]) -> float:
