@@ -60,7 +60,9 @@ class Run:
 
     @classmethod
     def find(cls, reference: str | None, below: Path = Path("outputs")) -> Run:
-        """Return the run that a path names (a run, a recipe's folder, or none: the latest below ``outputs``)."""
+        """Return the run that a path names (a run, a recipe's folder, or None: the latest below ``outputs``)."""
+        if reference == "":
+            raise RunError("a run has an empty name, as that of a variable without a value; leave it out for the latest run")
         start = Path(reference) if reference else below
         if (start / "configs" / "recipe.yaml").is_file():
             return cls(start.resolve() if start.is_symlink() else start)
@@ -113,8 +115,11 @@ def _point(link: Path, target: str) -> None:
         pass
 
 
-def write_whole(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
+def write_whole(path: Path, parts: Iterable[bytes], option: str = "-w DIR") -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it.
+
+    Raises RunError where that cannot be, with the option that says another place.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -123,7 +128,7 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise RunError(
-            f"{path}: cannot be written: {error.strerror}; free some space or choose another place with -w DIR"
+            f"{path}: cannot be written: {error.strerror}; free some space or choose another place with {option}"
         ) from None
 
 

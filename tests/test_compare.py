@@ -13,6 +13,8 @@ import pytest
 from conftest import Done, Ocli, Write
 
 from ocli.paired import mcnemar, smallest_difference
+from ocli.stages.compare import choose, compare
+from ocli.stages.compare.comparison import adjusted
 from ocli.stats import t95
 
 NUMBER = "task.score=[{extract: number, metric: equal_number}]"
@@ -142,8 +144,8 @@ def test_all_items_flipping_one_way_is_not_certainty(ocli: Ocli, write: Write) -
         (10, 3, 17, 1, "FAIL: B is worse than A by more than 17 points: q (within what chance can do: q)"),
         (10, 3, 17.5, 0, "INCONCLUSIVE: too few items to show a loss of 17.5 points: q; about 77 items could"),
         (10, 3, 30, 0, "PASS: B is not worse than A by more than 30 points"),
-        (0, 9, 1, 0, "PASS: B is not worse than A by more than 1 points"),
-        (15, 1, 1, 1, "FAIL: B is worse than A by more than 1 points: q"),
+        (0, 9, 1, 0, "PASS: B is not worse than A by more than 1 point"),
+        (15, 1, 1, 1, "FAIL: B is worse than A by more than 1 point: q"),
     ],
 )
 def test_tolerance_decides_the_exit_code(
@@ -229,8 +231,25 @@ def test_clusters_widen_the_interval(ocli: Ocli, write: Write) -> None:
     )
     assert task["interval"][0] < alone["interval"][0]
     assert task["smallest"] > alone["smallest"]
-    words = " ".join(ocli("compare").out.split())
-    assert ("p takes the items for independent, the interval the clusters" in words) == (not task["shown"] and task["p"] < 0.05)
+    assert alone["draws_p"] is None
+    with_t = fit.fit(cov_type="cluster", cov_kwds={"groups": [i // 5 for i in range(40)]}, use_t=True)
+    assert task["draws_p"] == pytest.approx(with_t.pvalues[0])
+
+
+def test_p_of_the_draws_decides_where_items_are_none(ocli: Ocli, write: Write) -> None:
+    rows = [{"passage": f"p{i // 10}"} for i in range(120)]
+    lost = (*range(10), *range(20, 29), *range(40, 47), *range(60, 67), 80)
+    a, b = [1] * 120, [0 if i in lost else 1 for i in range(120)]
+    run = own_task(ocli, write, rows, (a, b), "cluster: passage\n")
+    [task] = compared(ocli, run)["tasks"]
+    assert task["p"] < 0.0001 < 0.01 < task["draws_p"] < 0.05
+    assert task["interval"][1] < 0
+    assert task["shown"]
+    words = " ".join(ocli("compare", run).out.split())
+    assert "p < 0.0001 by items, p = 0.0" in words
+    assert " by clusters" in words
+    alone = compare(*choose([str(run)], [])).tasks[0].measured
+    assert [one.shown for one in adjusted([alone, alone])] == [False, False], "Holm's is of the p that decides"
 
 
 def test_scores_that_are_not_0_or_1_are_bootstrapped(ocli: Ocli, write: Write) -> None:
@@ -400,6 +419,7 @@ def test_a_part_is_compared_with_the_whole_over_what_both_have(ocli: Ocli, write
         (["--format", "jsn"], "--format jsn: unknown; did you mean 'json'?"),
         (["nowhere"], "nowhere: is no run"),
         (["a", "b", "c"], "compare takes two runs"),
+        ([""], "a run has an empty name"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(ocli: Ocli, write: Write, arguments: list[str], words: str) -> None:

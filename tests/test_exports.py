@@ -279,12 +279,28 @@ def test_only_some_models(run: Path, ocli: Ocli) -> None:
     assert done.err == f"ocli: -m echo_orcale: the report has no such model; did you mean 'echo_oracle'? {has}\n"
 
 
+def test_a_run_that_may_not_be_written_is_read_all_the_same(run: Path, ocli: Ocli) -> None:
+    text = (run / "summary" / "summary.csv").read_text()
+    for path in (run / "summary").iterdir():
+        path.chmod(0o444)
+    (run / "summary").chmod(0o555)
+    if os.access(run / "summary", os.W_OK):
+        pytest.skip("root may write anywhere")
+    assert ocli("report", run, "--format", "csv").out == text
+    done = ocli("report", run, "--format", "html")
+    assert (done.rc, len(done.err.splitlines())) == (2, 1)
+    assert "choose another place with -o FILE" in done.err
+    assert ocli("report", run, "--format", "html", "-o", "page.html").out == "page.html\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--format", "latx"), "--format latx: unknown; did you mean 'latex'?"),
         (("--to", "wanb"), "--to wanb: unknown; did you mean 'wandb'? (known: wandb, mlflow, as in wandb:PROJECT)"),
         (("--format", "json", "-o", "/proc/no/such"), "/proc/no/such: cannot be written"),
+        (("--format", "csv", "-o", "."), "-o .: is a directory; name a file in it"),
+        (("--format", "html", "-o", ""), "-o has an empty name; say a file, or - for stdout"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], said: str, run: Path, ocli: Ocli) -> None:

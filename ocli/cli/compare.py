@@ -29,14 +29,15 @@ def compare(
     fail_if_worse: Annotated[
         Optional[float],
         typer.Option(
-            metavar="POINTS", min=0, show_default=False, help="Exit code 1 where B's score is lower than A's by more than that."
+            metavar="POINTS", min=0, max=100, show_default=False,
+            help="Exit code 1 where B's score is lower than A's by more than that.",
         ),
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Compare what was not asked or scored alike, and say so.")] = False,
     flips: Annotated[int, typer.Option(metavar="N", min=0, help="How many flipped items of a task are shown.")] = 3,
     format: Annotated[str, typer.Option(help="table, md or json.")] = "table",
     debug: Debug = False,
-) -> None:
+) -> None:  # fmt: skip
     """Compare two models item by item: difference, interval, test, flips, settings."""
     from ocli.errors import did_you_mean
     from ocli.stages.compare import choose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -49,13 +50,12 @@ def report(
     from ocli.stages.exports import form_of, only
     from ocli.stages.exports.trackers import check_target, track
     from ocli.stages.report import combine
-    from ocli.stages.report import report as report_run
 
     form = form_of(format)
     if to is not None:
         check_target(to)
     found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
-    summary = combine([report_run(run) for run in found])
+    summary = combine([_summarised(run) for run in found])
     if model:
         summary = only(summary, model)
     if format == "table" and output is None:
@@ -67,11 +67,21 @@ def report(
     raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
 
 
+def _summarised(run: Run) -> Summary:
+    """Summarise a run and keep that in it; one that may not be written, as an archived one, can be read all the same."""
+    from ocli.stages.report import report, summarise
+
+    place = run.path / "summary"
+    return report(run) if os.access(place if place.is_dir() else run.path, os.W_OK) else summarise(run)
+
+
 def _write(summary: Summary, form: Form, format: str, output: str | None, run: Run) -> None:
     """Write a form where it is wanted, and print the paths of files."""
     from ocli.runs import write_whole
     from ocli.stages.exports import only
 
+    if output == "":
+        raise OcliError("-o has an empty name; say a file, or - for stdout")
     if form.single and len(summary.models) > 1:
         if output in (None, "-"):
             many = ", ".join(summary.models)
@@ -86,8 +96,10 @@ def _write(summary: Summary, form: Form, format: str, output: str | None, run: R
     else:
         files = {Path(output) if output else run.path / "summary" / str(form.page): summary}
     for path, part in files.items():
+        if path.is_dir():
+            raise OcliError(f"-o {path}: is a directory; name a file in it")
         made = form.write(part)
-        write_whole(path, [made if isinstance(made, bytes) else made.encode()])
+        write_whole(path, [made if isinstance(made, bytes) else made.encode()], "-o FILE")
         out(str(path))
 
 

@@ -6,6 +6,7 @@ where there are ``MANY`` or more (E. Miller, arXiv 2411.00640, section 2.2: ques
 within its subset. The interval is Student's t with draws less strata degrees of freedom; fewer subsets than ``MANY`` are taken
 as they are, because a t of one or two degrees of freedom says nothing. Scores that are not all 0 or 1 get the shape of a
 bootstrap of the draws. p is McNemar's exact one for 0/1 scores, else the bootstrap's, of more than ``bootstrap.MOST`` draws t's.
+McNemar's takes items for independent; where they are not draws, t's of the draws stands beside it, and the larger one decides.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Measured:
     test: str | None
     p: float | None
     mid_p: float | None
+    draws_p: float | None
+    """Of McNemar's test where clusters or subsets are the draws: the p of Student's t over those."""
     worse: int
     """Items on which B is worse; of 0/1 scores McNemar's b, right to wrong."""
     better: int
@@ -65,9 +68,14 @@ class Measured:
         return -self.difference if self.lower_is_better else self.difference
 
     @property
+    def deciding_p(self) -> float | None:
+        """The p by which a difference is shown or not: the larger one where there are two."""
+        return max((p for p in (self.p, self.draws_p) if p is not None), default=None)
+
+    @property
     def shown(self) -> bool:
         """Whether a difference is shown: its interval is without 0 and its p, adjusted for several tasks, below 0.05."""
-        p = self.p if self.adjusted_p is None else self.adjusted_p
+        p = self.deciding_p if self.adjusted_p is None else self.adjusted_p
         clear = self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
         return clear and p is not None and p < 0.05
 
@@ -120,7 +128,9 @@ def pair(name: str, tasks: tuple[TaskSpec, TaskSpec], results: tuple[pl.DataFram
     ]
     frame = sides[0].join(sides[1], on="id", suffix="_b", maintain_order="left")
     if frame.is_empty():
-        raise RunError(f"{name}: no item has a score on both sides ({sides[0].height} in A, {sides[1].height} in B)")
+        raise RunError(
+            f"{name}: no item has a score on both sides ({sides[0].height} in A, {sides[1].height} in B); -t compares other tasks"
+        )
     only = sides[0].height - frame.height, sides[1].height - frame.height
     return Pairs(frame, only, (counts[0], counts[1]), weighted=not isinstance(kinds[0], MeanScore))
 
@@ -134,8 +144,9 @@ def measure(name: str, task: TaskSpec, pairs: Pairs) -> Measured:
     found, p = _interval(means[1] - means[0], draws, frame.height, pairs.binary)
     change = (frame["y_b"] / frame["x_b"] - frame["y"] / frame["x"]) * (-1 if perplexity else 1)
     worse, better = int((change < 0).sum()), int((change > 0).sum())
-    mid: float | None = None
+    mid = of_draws = None
     if pairs.binary:
+        of_draws = None if drawn == "items" else p
         p, mid = mcnemar(worse, better)
     spread = None if not found.stderr else scale * found.stderr * frame.height**0.5
     subsets = frame["subset"].n_unique()
@@ -148,7 +159,7 @@ def measure(name: str, task: TaskSpec, pairs: Pairs) -> Measured:
         interval=None if found.low is None or found.high is None else (scale * found.low, scale * found.high),
         draws=draws.height, drawn=drawn, freedom=found.freedom,
         test=None if p is None else "McNemar" if pairs.binary else "bootstrap" if draws.height <= bootstrap.MOST else "t",
-        p=p, mid_p=mid, worse=worse, better=better,
+        p=p, mid_p=mid, draws_p=of_draws, worse=worse, better=better,
         smallest=scale * smallest_difference(found.stderr, found.freedom) if found.stderr else None, spread=spread,
         counts=pairs.counts, lower_is_better=perplexity is not None,
     )  # fmt: skip

@@ -33,10 +33,7 @@ def verdict(measured: Measured) -> str:
         return f"no difference can be shown: one {measured.drawn[:-1]} alone has no spread"
     could = f"; this n could show {_size(measured.smallest, unit)} {unit}" if measured.smallest else ""
     interval = f"95 % interval {_signed(measured.interval[0], unit)} to {_signed(measured.interval[1], unit)}"
-    # McNemar's test counts items; where they are not independent of each other, only the interval knows.
-    counted = measured.test == "McNemar" and measured.drawn != "items" and (measured.p or 0.0) < 0.05
-    but = f"; p takes the items for independent, the interval the {measured.drawn}" if counted else ""
-    return f"no difference shown ({_signed(measured.difference, unit)} {unit}, {interval}, {_p(measured)}){but}{could}"
+    return f"no difference shown ({_signed(measured.difference, unit)} {unit}, {interval}, {_p(measured)}){could}"
 
 
 def lines(comparison: Comparison) -> Iterator[str]:
@@ -77,7 +74,7 @@ def _head(comparison: Comparison) -> Iterator[str]:
 def _block(task: Task) -> Iterator[str]:
     measured = task.measured
     over = f", {measured.average}" if measured.average else ""
-    yield from _wrapped(f"{measured.task}: {measured.metric}{over}, {measured.n} items", "  ")
+    yield from _wrapped(f"{measured.task}: {measured.metric}{over}, {_counted(measured.n, 'item')}", "  ")
     yield from _wrapped(f"  {verdict(measured)}", "  ")
     rows = [_side(letter, measured, number) for number, letter in enumerate("AB")]
     yield from (f"  {line}" for line in aligned(rows, right=(1,)))
@@ -85,6 +82,10 @@ def _block(task: Task) -> Iterator[str]:
         yield f"  p for being one of several tasks (Holm): {_number(measured.adjusted_p)}"
     for line in _details(task):
         yield from _wrapped(f"  {line}", "    ")
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
 
 
 def _side(letter: str, measured: Measured, number: int) -> tuple[str, ...]:
@@ -120,12 +121,14 @@ def _judged(comparison: Comparison) -> str:
     if comparison.verdict == "FAIL":
         noise = [task.measured.task for task in tasks if not task.measured.shown]
         doubt = f" (within what chance can do: {', '.join(noise)})" if noise else ""
-        return f"FAIL: B is worse than A by more than {tolerance:g} points: {names}{doubt}"
+        return f"FAIL: B is worse than A by more than {_counted(tolerance, 'point')}: {names}{doubt}"
     if comparison.verdict == "PASS":
-        return f"PASS: B is not worse than A by more than {tolerance:g} points"
+        without = [task.measured.task for task in tasks if task.measured.counts[1]["failed"]]
+        but = f"; failed items of B are not in it: {', '.join(without)}" if without else ""
+        return f"PASS: B is not worse than A by more than {_counted(tolerance, 'point')}{but}"
     needed = [needed for task in tasks if (needed := task.measured.needed(tolerance))]
     help_ = f"; about {max(needed)} items could" if needed else ""
-    return f"INCONCLUSIVE: too few items to show a loss of {tolerance:g} points: {names}{help_}"
+    return f"INCONCLUSIVE: too few items to show a loss of {_counted(tolerance, 'point')}: {names}{help_}"
 
 
 def _flip(flip: Flip) -> Iterator[str]:
@@ -193,7 +196,13 @@ def _towards(measured: Measured) -> tuple[float, float]:
 
 
 def _p(measured: Measured) -> str:
-    return f"p = {_number(measured.p or 0.0)}" if measured.p is None or measured.p >= 1e-4 else "p < 0.0001"
+    """Say p; McNemar's counts items, so where they are no draws of their own, that of the draws is said too."""
+    said = _equal(measured.p or 0.0)
+    return said if measured.draws_p is None else f"{said} by items, {_equal(measured.draws_p)} by {measured.drawn}"
+
+
+def _equal(p: float) -> str:
+    return f"p = {_number(p)}" if p >= 1e-4 else "p < 0.0001"
 
 
 def _number(p: float) -> str:
