@@ -94,6 +94,7 @@ def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[st
     differ = {name: {task: pair for task, pair in pairs.items() if pair[0] != pair[1]} for name, pairs in shared.items()}
     found = []
     for one in a:
+        # What differs for a whole model (under the empty name) explains what differs for each of its tasks.
         explained = {task for cause in one.kind.follows for task in differ.get(cause, {})}
         if one.kind.in_parts and all(part in shared for part in one.kind.in_parts):
             continue
@@ -220,9 +221,9 @@ def _fewshot(task: TaskSpec, seed: int) -> str:
     spec = task.fewshot
     if not spec.count:
         return "0"
-    select = (
-        f"random, seed {seed}" if spec.select == "random" else spec.select if isinstance(spec.select, str) else _dump(spec.select)
-    )
+    select = spec.select if isinstance(spec.select, str) else _dump(spec.select)
+    if select == "random":
+        select += f", seed {seed}"
     return f"{spec.count}, {select}, as {spec.as_}"
 
 

@@ -104,15 +104,16 @@ class Summary:
     """A line for each model and task whose labels are not public."""
     spent: dict[str, Spent] = field(default_factory=dict)
     """What each model's replies have used, as far as its engine says."""
-    unasked: list[str] = field(default_factory=list)
-    """``model, task`` pairs that have no reply at all, because the model could not be asked."""
+    unasked: list[tuple[str, str]] = field(default_factory=list)
+    """Models and tasks that have no reply at all, because the model could not be asked."""
     sources: dict[str, Source] = field(default_factory=dict)
     """Where each of ``models`` comes from."""
 
     def to_json(self) -> str:
         """Return the contract's ``summary.json``."""
-        names = ("run", "recipe", "models", "partial", "unlabelled", "unasked")
+        names = ("run", "recipe", "models", "partial", "unlabelled")
         data = {name: getattr(self, name) for name in names}
+        data["unasked"] = [f"{model}, {name}" for model, name in self.unasked]
         data["spent"] = {model: spent.to_json() for model, spent in self.spent.items()}
         rows = [row.to_json() for row in self.rows]
         return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -163,7 +164,7 @@ def summarise(run: Run, read: Read = read_results) -> Summary:
         for name, task in recipe.tasks.items():
             results = read(run, model, name)
             if results is None:
-                summary.unasked.append(f"{model}, {name}")
+                summary.unasked.append((model, name))
                 continue
             summary.spent.setdefault(model, Spent(recipe.models[model].price)).include(_spent(results))
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
@@ -224,7 +225,7 @@ def combine(summaries: Sequence[Summary]) -> Summary:
         whole.partial |= summary.partial
         whole.capabilities |= summary.capabilities
         whole.unlabelled += summary.unlabelled
-        whole.unasked += summary.unasked
+        whole.unasked += [(label[model], name) for model, name in summary.unasked]
     return whole
 
 

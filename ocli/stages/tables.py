@@ -7,6 +7,7 @@ import io
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -67,9 +68,9 @@ def aligned(rows: Sequence[Row], right: Container[int] = ()) -> Iterator[str]:
 def to_rich(summary: Summary, width: int) -> Table:
     """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
     lines = table_lines(summary)
-    widths = [max([len(column), *(len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
+    widths = [max([len(column), *(cell_len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
     numbers = {model: [len(_number(cells.get(model))) for _, cells in lines] for model in summary.models}
-    models = [max(6, len(model), *numbers[model]) for model in summary.models]
+    models = [max(6, cell_len(model), *numbers[model]) for model in summary.models]
     taken = sum(widths[1:]) + sum(models) + 2 * (len(widths) + len(models))
     widths[0] = max(10, min(widths[0], width - taken))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -94,7 +95,8 @@ def notes(summary: Summary) -> list[str]:
             lines += [_compared(row, row.reference, row.task in summary.partial)] if row.reference else []
     lines += [f"{model}: {spent.describe()}" for model, spent in summary.spent.items() if spent.cost is not None]
     lines += [f"NO SCORE: {line}" for line in summary.unlabelled]
-    lines += [f"INCOMPLETE: {pair}: not asked, the model could not be started; run again with -r" for pair in summary.unasked]
+    for model, task in summary.unasked:
+        lines.append(f"INCOMPLETE: {model}, {task}: not asked, the model could not be started; run again with -r")
     return lines
 
 

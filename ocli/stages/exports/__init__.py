@@ -64,12 +64,11 @@ def only(summary: Summary, models: Sequence[str]) -> Summary:
             near = did_you_mean(name, summary.models)
             raise OcliError(f"-m {name}: the report has no such model{near} (it has: {', '.join(summary.models)})")
     kept = [name for name in summary.models if name in models]
-    begins = tuple(f"{name}, " for name in kept)
     return replace(
         summary,
         models=kept,
         rows=[row for row in summary.rows if row.model in kept],
         spent={name: spent for name, spent in summary.spent.items() if name in kept},
         sources={name: source for name, source in summary.sources.items() if name in kept},
-        unasked=[pair for pair in summary.unasked if pair.startswith(begins)],
+        unasked=[(name, task) for name, task in summary.unasked if name in kept],
     )
