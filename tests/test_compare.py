@@ -330,6 +330,17 @@ def test_perplexities_are_compared_in_nats_a_token(ocli: Ocli, write: Write) -> 
     assert (done.rc, "--fail-if-worse counts points, and mine has a perplexity" in done.err) == (2, True)
 
 
+def test_a_verdict_says_what_it_does_not_judge(ocli: Ocli, write: Write) -> None:
+    questions(write, 4)
+    said(write, "a.jsonl", [1, 1, 1, 0])
+    said(write, "b.jsonl", [1, 1, 1, None])
+    asked(ocli, "a.jsonl", "b.jsonl")
+    done = ocli("compare", "--fail-if-worse", 1)
+    assert " ".join(done.out.split("\n\n")[-1].split()) == (
+        "PASS: B is not worse than A by more than 1 point; failed items of B are not in it: q"
+    )
+
+
 def test_perplexities_per_token_of_other_tokenizers_are_refused(ocli: Ocli, write: Write) -> None:
     texts_task(ocli, write, ([4.0, 9.0], [3.0, 7.5]), ([2, 4], [2, 5]))
     done = ocli("compare")

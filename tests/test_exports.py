@@ -20,6 +20,7 @@ import pytest
 from conftest import Done, Ocli, Write
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from rich.console import Console
 
 from ocli.errors import OcliError
 from ocli.runs import Run
@@ -28,6 +29,7 @@ from ocli.stages.exports.latex import escaped, to_latex
 from ocli.stages.exports.parquet import schema
 from ocli.stages.exports.reading import Reading
 from ocli.stages.report import Summary, SummaryRow, report
+from ocli.stages.tables import to_rich
 
 LM_EVAL = os.environ.get("LM_EVAL_PYTHON", "/work/tmp/lmeval/bin/python")
 """A Python that has lm-eval, whose requirements are not ours."""
@@ -401,3 +403,11 @@ def test_tracker_that_is_not_installed_says_how_to_get_it(name: str, run: Path, 
         pytest.skip(f"{name} is installed")
     done = ocli("report", run, "--to", name)
     assert (done.rc, done.out, done.err) == (2, "", f"ocli: --to {name} needs {name}: pip install 'ocli[{name}]'\n")
+
+
+def test_wide_names_are_not_cut_on_a_terminal_with_room(run: Path) -> None:
+    summary = summary_with(run)
+    rows = [replace(row, model="模型_甲") for row in summary.rows if row.model == "replay"]
+    shown = io.StringIO()
+    Console(width=80, file=shown).print(to_rich(replace(summary, models=["模型_甲"], rows=rows), 80))
+    assert "模型_甲" in shown.getvalue()

@@ -125,6 +125,8 @@ def _judged(comparison: Comparison) -> str:
     if comparison.verdict == "PASS":
         without = [task.measured.task for task in tasks if task.measured.counts[1]["failed"]]
         but = f"; failed items of B are not in it: {', '.join(without)}" if without else ""
+        unjudged = [task.measured.task for task in comparison.tasks if task.verdict is None]
+        but += f"; not judged, being a perplexity: {', '.join(unjudged)}" if unjudged else ""
         return f"PASS: B is not worse than A by more than {_counted(tolerance, 'point')}{but}"
     needed = [needed for task in tasks if (needed := task.measured.needed(tolerance))]
     help_ = f"; about {max(needed)} items could" if needed else ""
