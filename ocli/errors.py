@@ -17,7 +17,7 @@ Anything else that is raised is a bug and shows its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class OcliError(Exception):
@@ -64,3 +64,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x' or 'y'?`` for the nearest known words, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+
+
+def one_of(option: str, value: str, known: Collection[str]) -> None:
+    """Raise OcliError where an option's value is none of the known ones."""
+    if value not in known:
+        raise OcliError(f"{option} {value}: unknown{did_you_mean(value, known)} (known: {', '.join(known)})")

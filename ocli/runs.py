@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -71,6 +71,11 @@ class Run:
         if not candidates:
             raise RunError(f"{start}: is no run and holds none (a run has configs/recipe.yaml); 'ocli eval' makes one")
         return cls(max(candidates, key=lambda path: (path.name[:15], path.stat().st_mtime_ns)))
+
+    @classmethod
+    def find_all(cls, references: Sequence[str]) -> list[Run]:
+        """Return the runs that paths name; where there are none, the latest below ``outputs``."""
+        return [cls.find(reference) for reference in references] or [cls.find(None)]
 
     def save(self, recipe: Recipe) -> None:
         """Write the resolved recipe with what is on record."""

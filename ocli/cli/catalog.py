@@ -10,7 +10,7 @@ import typer
 from ocli.cli.app import INCOMPLETE, OK, app
 from ocli.cli.options import AllowCode, DataDir, Debug, Models, Offline, Sets, Tasks, overrides
 from ocli.cli.printing import fit, out, say
-from ocli.errors import OcliError
+from ocli.errors import OcliError, one_of
 
 
 @app.command(name="list")
@@ -21,12 +21,11 @@ def list_(
 ) -> None:
     """Search models, tasks, recipes and suites."""
     from ocli.catalog import KINDS, search
-    from ocli.errors import did_you_mean
     from ocli.stages.listing import NUMBERS, sections
     from ocli.stages.tables import aligned
 
-    if kind and kind not in KINDS:
-        raise OcliError(f"--kind {kind}: unknown{did_you_mean(kind, KINDS)} (known: {', '.join(KINDS)})")
+    if kind:
+        one_of("--kind", kind, KINDS)
     kinds = [k for k in KINDS if kind in (None, k)]
     found = search(words or [], kinds)
     if not found:

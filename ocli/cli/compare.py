@@ -11,7 +11,7 @@ import typer
 from ocli.cli.app import INCOMPLETE, OK, app
 from ocli.cli.options import Debug
 from ocli.cli.printing import out
-from ocli.errors import OcliError
+from ocli.errors import one_of
 
 
 @app.command()
@@ -39,14 +39,11 @@ def compare(
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Compare two models item by item: difference, interval, test, flips, settings."""
-    from ocli.errors import did_you_mean
     from ocli.stages.compare import choose
     from ocli.stages.compare import compare as compare_sides
     from ocli.stages.compare.text import lines, to_markdown
 
-    formats = ["table", "md", "json"]
-    if format not in formats:
-        raise OcliError(f"--format {format}: unknown{did_you_mean(format, formats)} (known: {', '.join(formats)})")
+    one_of("--format", format, ["table", "md", "json"])
     a, b = choose(runs or [], model)
     comparison = compare_sides(a, b, task, anyway=anyway, most=flips, tolerance=fail_if_worse)
     if format == "json":

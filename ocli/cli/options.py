@@ -73,6 +73,10 @@ RunArg = Annotated[
     Optional[str],
     typer.Argument(metavar="RUN", help="A run directory; left out: the latest below ./outputs.", show_default=False),
 ]
+RunsArg = Annotated[
+    Optional[list[str]],
+    typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
+]
 
 
 def overrides(sets: list[str]) -> dict[str, Any]:

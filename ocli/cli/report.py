@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from ocli.cli.app import INCOMPLETE, OK, app
-from ocli.cli.options import Debug
+from ocli.cli.options import Debug, RunsArg
 from ocli.cli.printing import out, say, show_summary
 from ocli.errors import OcliError
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def report(
-    runs: Annotated[
-        Optional[list[str]],
-        typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
-    ] = None,
+    runs: RunsArg = None,
     format: Annotated[
         str, typer.Option(help="table, csv, md, json, html, latex, parquet, xlsx, lm-eval or model-card.")
     ] = "table",
@@ -54,7 +51,7 @@ def report(
     form = form_of(format)
     if to is not None:
         check_target(to)
-    found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
+    found = Run.find_all(runs or [])
     summary = combine([_summarised(run) for run in found])
     if model:
         summary = only(summary, model)
@@ -86,11 +83,12 @@ def _write(summary: Summary, form: Form, format: str, output: str | None, run: R
         if output in (None, "-"):
             many = ", ".join(summary.models)
             raise OcliError(f"--format {format} holds one model; name one with -m ({many}), or write a file of each with -o DIR")
-        files = {Path(str(output)) / f"{_file_name(label)}.{form.suffix}": only(summary, [label]) for label in summary.models}
+        files = {
+            Path(str(output)) / f"{label.replace('/', '_')}.{form.suffix}": only(summary, [label]) for label in summary.models
+        }
     elif output == "-" or (output is None and form.page is None):
-        made = form.write(summary)
         sys.stdout.flush()
-        sys.stdout.buffer.write(made if isinstance(made, bytes) else made.encode())
+        sys.stdout.buffer.write(form.content(summary))
         sys.stdout.flush()
         return
     else:
@@ -98,10 +96,5 @@ def _write(summary: Summary, form: Form, format: str, output: str | None, run: R
     for path, part in files.items():
         if path.is_dir():
             raise OcliError(f"-o {path}: is a directory; name a file in it")
-        made = form.write(part)
-        write_whole(path, [made if isinstance(made, bytes) else made.encode()], "-o FILE")
+        write_whole(path, [form.content(part)], "-o FILE")
         out(str(path))
-
-
-def _file_name(label: str) -> str:
-    return label.replace("/", "_")

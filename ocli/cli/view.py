@@ -10,16 +10,13 @@ from typing import Annotated, Optional
 import typer
 
 from ocli.cli.app import app
-from ocli.cli.options import Debug
+from ocli.cli.options import Debug, RunsArg
 from ocli.cli.printing import out, say
 
 
 @app.command()
 def view(
-    runs: Annotated[
-        Optional[list[str]],
-        typer.Argument(metavar="RUN...", help="Run directories; left out: the latest.", show_default=False),
-    ] = None,
+    runs: RunsArg = None,
     port: Annotated[
         Optional[int],
         typer.Option(help="The port (default: 8760, or the next free one).", min=0, max=65535, show_default=False),
@@ -35,7 +32,7 @@ def view(
     from ocli.stages.browse import Book
     from ocli.stages.view import view as serve
 
-    found = [Run.find(run) for run in runs] if runs else [Run.find(None)]
+    found = Run.find_all(runs or [])
     for run in found:
         run.recipe()
 

@@ -53,7 +53,7 @@ def choose(references: Sequence[str], models: Sequence[str]) -> tuple[Side, Side
     """
     if len(references) > 2 or len(models) > 2:
         raise RunError("compare takes two runs with a model each, or one run with two models (-m A -m B); see 'ocli compare -h'")
-    runs = [Run.find(reference) for reference in references] or [Run.find(None)]
+    runs = Run.find_all(references)
     recipes = [run.recipe() for run in runs]
     if len(runs) == 1:
         names = list(models) or list(recipes[0].models)

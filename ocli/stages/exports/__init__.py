@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ocli.errors import OcliError, did_you_mean
+from ocli.errors import OcliError, did_you_mean, one_of
 from ocli.stages import tables
 from ocli.stages.exports.latex import to_latex
 from ocli.stages.exports.lm_eval import to_lm_eval
@@ -27,6 +27,11 @@ class Form:
     page: str | None = None
     """The file below ``summary/`` that it is written to where nobody says another; None: it is text and is printed."""
     single: bool = False
+
+    def content(self, summary: Summary) -> bytes:
+        """Return what is written to a file."""
+        made = self.write(summary)
+        return made if isinstance(made, bytes) else made.encode()
 
 
 def _html(summary: Summary) -> str:
@@ -52,8 +57,7 @@ FORMS = {
 
 def form_of(name: str) -> Form:
     """Return a form; raise OcliError with the nearest names."""
-    if name not in FORMS:
-        raise OcliError(f"--format {name}: unknown{did_you_mean(name, FORMS)} (known: {', '.join(FORMS)})")
+    one_of("--format", name, FORMS)
     return FORMS[name]
 
 
