@@ -191,6 +191,7 @@ def test_few_subsets_are_strata_of_the_mean_that_the_table_shows(ocli: Ocli, wri
     assert task["stderr"] == pytest.approx(100 * ((2 / 7 / 8 + 1 / 2 / 2) / 4) ** 0.5)
     assert task["flips"]["subsets"] == {"large": {"worse": 4, "better": 0}, "small": {"worse": 0, "better": 1}}
     assert "in large 4:0, small 0:1" in ocli("compare", run).out
+    assert (task["p"], task["draws_p"]) == (0.375, 1.0), "five items differ; the mean over subsets does not"
 
 
 def test_many_subsets_are_draws(ocli: Ocli, write: Write) -> None:
@@ -201,6 +202,7 @@ def test_many_subsets_are_draws(ocli: Ocli, write: Write) -> None:
     run = own_task(ocli, write, rows, (a, b))
     [task] = compared(ocli, run)["tasks"]
     differences = [sum(b[i : i + 4]) / 4 - sum(a[i : i + 4]) / 4 for i in range(0, 48, 4)]
+    assert task["draws_p"] == pytest.approx(pytest.importorskip("scipy.stats").ttest_1samp(differences, 0).pvalue)
     mean = sum(differences) / 12
     spread = (sum((d - mean) ** 2 for d in differences) / 11 / 12) ** 0.5
     assert (task["draws"], task["drawn"], task["freedom"]) == (12, "subsets", 11)

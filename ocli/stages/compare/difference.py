@@ -6,7 +6,8 @@ where there are ``MANY`` or more (E. Miller, arXiv 2411.00640, section 2.2: ques
 within its subset. The interval is Student's t with draws less strata degrees of freedom; fewer subsets than ``MANY`` are taken
 as they are, because a t of one or two degrees of freedom says nothing. Scores that are not all 0 or 1 get the shape of a
 bootstrap of the draws. p is McNemar's exact one for 0/1 scores, else the bootstrap's, of more than ``bootstrap.MOST`` draws t's.
-McNemar's takes items for independent; where they are not draws, t's of the draws stands beside it, and the larger one decides.
+McNemar's takes items for independent and alike; where they are not (clusters, subsets), the difference's own t stands beside it,
+and the larger p decides.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Measured:
     p: float | None
     mid_p: float | None
     draws_p: float | None
-    """Of McNemar's test where clusters or subsets are the draws: the p of Student's t over those."""
+    """Beside McNemar's, which takes all items alike: Student's p of the difference, of clusters, subsets, or a mean over subsets."""
     worse: int
     """Items on which B is worse; of 0/1 scores McNemar's b, right to wrong."""
     better: int
@@ -140,16 +141,16 @@ def measure(name: str, task: TaskSpec, pairs: Pairs) -> Measured:
     rule, frame = task.score[0], pairs.frame
     perplexity = PERPLEXITIES.get(rule.metric.name)
     scale = 1.0 if perplexity else 100.0
+    subsets = frame["subset"].n_unique()
     means, draws, drawn = _drawn(frame, pairs.weighted)
     found, p = _interval(means[1] - means[0], draws, frame.height, pairs.binary)
     change = (frame["y_b"] / frame["x_b"] - frame["y"] / frame["x"]) * (-1 if perplexity else 1)
     worse, better = int((change < 0).sum()), int((change > 0).sum())
     mid = of_draws = None
     if pairs.binary:
-        of_draws = None if drawn == "items" else p
+        of_draws = None if drawn == "items" and subsets == 1 else p
         p, mid = mcnemar(worse, better)
     spread = None if not found.stderr else scale * found.stderr * frame.height**0.5
-    subsets = frame["subset"].n_unique()
     average = f"mean of {subsets} subsets" if subsets > 1 and not pairs.weighted else None
     return Measured(
         name, rule.label, "nats a unit" if perplexity else "points", average, frame.height, pairs.only,

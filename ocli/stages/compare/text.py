@@ -198,9 +198,11 @@ def _towards(measured: Measured) -> tuple[float, float]:
 
 
 def _p(measured: Measured) -> str:
-    """Say p; McNemar's counts items, so where they are no draws of their own, that of the draws is said too."""
+    """Say p; McNemar's counts items, so where these are not independent and alike, the difference's own is said too."""
     said = _equal(measured.p or 0.0)
-    return said if measured.draws_p is None else f"{said} by items, {_equal(measured.draws_p)} by {measured.drawn}"
+    if measured.draws_p is None:
+        return said
+    return f"{said} by items, {_equal(measured.draws_p)} by {'the mean' if measured.drawn == 'items' else measured.drawn}"
 
 
 def _equal(p: float) -> str:
