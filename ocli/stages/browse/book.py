@@ -21,7 +21,7 @@ from ocli.scoring import runs_code
 from ocli.stages import tables
 from ocli.stages.browse.lines import Key, Stopped
 from ocli.stages.browse.live import Tail
-from ocli.stages.browse.parts import Part, Stamp, stamp
+from ocli.stages.browse.parts import KINDS, Part, Stamp, stamp
 from ocli.stages.browse.table import Query, Table
 from ocli.stages.report import Source, Summary, combine, summarise
 from ocli.task import TaskSpec, mode_name
@@ -221,7 +221,7 @@ def _task(state: State, name: str, task: TaskSpec) -> dict[str, Any]:
     items = max(recipe.record.get("tasks", {}).get(name, {}).get("asked", 0) for recipe in state.recipes.values())
     counts = {label: part.counts for label, part in parts.items()}
     most = max([items * task.samples, *(count["all"] for count in counts.values())])
-    nothing = dict.fromkeys(("all", "right", "wrong", "unanswered", "truncated", "failed"), 0)
+    nothing = dict.fromkeys(KINDS, 0)
     letters = {label: part.letters for label, part in parts.items() if part.letters}
     told = {
         "capability": task.capability,

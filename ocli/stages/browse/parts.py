@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -16,7 +16,10 @@ from ocli.stages.browse.lines import Key, line_at, offsets
 from ocli.stages.report import Source
 from ocli.task import TaskSpec
 
+T = TypeVar("T")
 Stamp = tuple[int, int, int]
+KINDS = ("all", "right", "wrong", "unanswered", "truncated", "failed")
+"""What replies are counted by."""
 STATUS = pl.Enum(["ok", "unanswered", "truncated", "failed", "pending"])
 """``pending``: nobody may run the code that would score it until ``ocli score`` does."""
 SHOWN = ("answer", "target", "score", "status", "pattern", "completion_tokens", "offset")
@@ -59,7 +62,7 @@ class Part:
     def _raw(self) -> pl.LazyFrame:
         return pl.scan_parquet(self.path, glob=False) if self._so_far is None else self._so_far.lazy()
 
-    def _checked(self, how: Any) -> Any:
+    def _checked(self, how: Callable[[], T]) -> T:
         try:
             return how()
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -69,7 +72,7 @@ class Part:
     @cached_property
     def columns(self) -> list[str]:
         """The columns that the results have."""
-        return list(self._checked(lambda: self._raw().collect_schema().names()))
+        return self._checked(lambda: self._raw().collect_schema().names())
 
     def scan(self) -> pl.LazyFrame:
         """Return the results, with nulls in the columns that an older ocli did not write."""
@@ -77,7 +80,7 @@ class Part:
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Compute something of ``scan()``; raise RunError where the file cannot be read."""
-        return cast(pl.DataFrame, self._checked(lambda: frame.collect(engine="streaming")))
+        return self._checked(lambda: frame.collect(engine="streaming"))
 
     def brief(self) -> pl.DataFrame:
         """Return what the report's means are made of, which is a small part of the results."""
@@ -93,7 +96,7 @@ class Part:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many replies there are of each kind that can be filtered."""
+        """How many replies there are of each of ``KINDS``."""
         score, status = pl.col("score"), pl.col("status")
         if not self.judged:
             score = pl.lit(None, pl.Float64)

@@ -12,9 +12,9 @@ import polars as pl
 
 from ocli.errors import OcliError, did_you_mean
 from ocli.stages.browse.lines import Key, Stopped, asked_last, search
-from ocli.stages.browse.parts import STATUS, Part, keys_frame
+from ocli.stages.browse.parts import KINDS, STATUS, Part, keys_frame
 
-FILTERS = ("all", "right", "wrong", "unanswered", "truncated", "failed", "differ")
+FILTERS = (*KINDS, "differ")
 SEARCHES = 8
 """So many searches of a task are remembered, for one is asked again for each page of what it found."""
 REPLY = ("text", "reasoning", "finish_reason", "error", "seconds", "usage", "choices", "messages", "prompt")
