@@ -51,7 +51,7 @@ class Measured:
     p: float | None
     mid_p: float | None
     draws_p: float | None
-    """Beside McNemar's, which takes all items alike: Student's p of the difference, of clusters, subsets, or a mean over subsets."""
+    """Beside McNemar's, which takes all items alike: Student's p of the difference by clusters, by subsets or of their mean."""
     worse: int
     """Items on which B is worse; of 0/1 scores McNemar's b, right to wrong."""
     better: int

@@ -269,7 +269,7 @@ def _cells(measured: Measured) -> list[str]:
     interval = "-" if measured.interval is None else " to ".join(_signed(end, unit) for end in measured.interval)
     scores = [*map(_score, measured.scores), _signed(measured.difference, unit), interval]
     return [
-        measured.task, measured.metric, str(measured.n), *scores,
+        _cell(measured.task), _cell(measured.metric), str(measured.n), *scores,
         *("-" if p is None else _number(p) for p in (measured.p, measured.adjusted_p)), _size(measured.smallest, unit),
         str(measured.worse), str(measured.better),
     ]  # fmt: skip
