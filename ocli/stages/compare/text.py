@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, chop_cells
 
@@ -225,40 +225,24 @@ def _score(value: float) -> str:
     return f"{value:.2f}"
 
 
+HEAD = (
+    "task", "metric", "n", "A", "B", "B - A", "95 % interval", "p", "Holm", "could show", "right to wrong", "wrong to right",
+)  # fmt: skip
+
+
 def to_markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown; what models said stands in indented code."""
-    head = [
-        "task",
-        "metric",
-        "n",
-        "A",
-        "B",
-        "B - A",
-        "95 % interval",
-        "p",
-        "Holm",
-        "could show",
-        "right to wrong",
-        "wrong to right",
-    ]
-    rows = [
-        f"A: {_cell(comparison.a.label)}, B: {_cell(comparison.b.label)}", "",
-        *(f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons),
-        *(f"- ASKED OTHERWISE: {_cell(remark)}" for remark in comparison.remarks),
-        *([""] if comparison.reasons or comparison.remarks else []),
-        _line(head), "|" + " --- |" * 2 + " ---: |" * (len(head) - 2),
-    ]  # fmt: skip
+    warnings = [f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons]
+    warnings += [f"- ASKED OTHERWISE: {_cell(remark)}" for remark in comparison.remarks]
+    rows = [f"A: {_cell(comparison.a.label)}, B: {_cell(comparison.b.label)}", "", *warnings, *([""] if warnings else [])]
+    rows += [_line(HEAD), "|" + " --- |" * 2 + " ---: |" * (len(HEAD) - 2)]
     rows += [_line(_cells(task.measured)) for task in comparison.tasks]
     rows += ["", *(f"- {task.measured.task}: {verdict(task.measured)}" for task in comparison.tasks)]
     if comparison.verdict is not None:
         rows.append(f"- {_judged(comparison)}")
     if comparison.settings:
-        rows += [
-            "",
-            _line(["setting", "A", "B"]),
-            "|" + " --- |" * 3,
-            *(_line(list(map(_cell, row))) for row in comparison.settings),
-        ]
+        rows += ["", _line(["setting", "A", "B"]), "|" + " --- |" * 3]
+        rows += [_line([_cell(text) for text in setting]) for setting in comparison.settings]
     for flip in (flip for task in comparison.tasks for flip in task.flips.shown):
         rows += ["", *(f"    {line}" for line in _flip(flip))]
     return "\n".join([*rows, ""])
@@ -275,7 +259,7 @@ def _cells(measured: Measured) -> list[str]:
     ]  # fmt: skip
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
