@@ -336,7 +336,9 @@ class RunningScore:
 
 def replies_frame(replies: Sequence[tuple[str, Reply]], task: TaskSpec) -> pl.DataFrame:
     """Return good replies, each with its item's id, as ``read_replies`` would read them."""
-    columns = {"id": [item for item, _ in replies], "text": [reply.text for _, reply in replies], "key": "", "sample": 0}
+    # Half a surrogate pair, of an emoji that max_tokens has cut, is no text; predictions hold "?" for it too.
+    texts = [reply.text.encode("utf-8", "replace").decode() for _, reply in replies]
+    columns = {"id": [item for item, _ in replies], "text": texts, "key": "", "sample": 0}
     if task.mode != "generate":
         columns["choices"] = [[scored.line() for scored in reply.choices or ()] for _, reply in replies]
     schema = reply_schema(task)

@@ -66,3 +66,11 @@ def test_pipe_gets_plain_lines_with_everything_in_them(tmp_path: Path) -> None:
     pattern = r"echo_oracle \d+/200  [\d.]+/s  [\d.k]+ tok/s  ETA \d+:\d\d  score 100.0  0 errors"
     assert re.fullmatch(pattern, lines[1])
     assert "\x1b" not in done.stderr
+
+
+def test_half_a_character_in_a_reply_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("question,A,B,answer\nWhat?,1,2,B\nWhich?,1,2,B\n", encoding="utf-8")
+    lines = '{"id": "0", "text": "The answer is B \\ud83d"}\n{"id": "1", "text": "\\udc00 B", "reasoning": "\\ud800"}\n'
+    (tmp_path / "cut.jsonl").write_text(lines, encoding="utf-8")
+    done = ocli("eval", "-m", "replay:cut.jsonl", "-t", "q.csv", cwd=tmp_path)
+    assert (done.returncode, "replay, q: 100.00" in done.stdout) == (0, True), done.stderr
