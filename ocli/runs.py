@@ -28,6 +28,7 @@ from ocli.errors import RunError
 from ocli.plan import describe
 from ocli.recipe import Recipe
 from ocli.schema import validate
+from ocli.terminal import unbroken
 from ocli.types import Reply, Request, Usage
 
 
@@ -154,7 +155,7 @@ def to_line(request: Request, reply: Reply) -> bytes:
         **({"shots_dropped": request.shots_dropped} if request.shots_dropped else {}),
         **describe(request),
     }
-    return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    return unbroken(json.dumps(line, ensure_ascii=False)).encode() + b"\n"
 
 
 class Predictions:

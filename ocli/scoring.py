@@ -22,6 +22,7 @@ from ocli.metrics.likelihood import CHOICES, PERPLEXITIES, score_choices, units_
 from ocli.plan import TaskPlan
 from ocli.registry import extractor, metric
 from ocli.task import Rule, TaskSpec
+from ocli.terminal import unbroken
 from ocli.types import Reply, Request
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
@@ -336,8 +337,7 @@ class RunningScore:
 
 def replies_frame(replies: Sequence[tuple[str, Reply]], task: TaskSpec) -> pl.DataFrame:
     """Return good replies, each with its item's id, as ``read_replies`` would read them."""
-    # Half a surrogate pair, of an emoji that max_tokens has cut, is no text; predictions hold "?" for it too.
-    texts = [reply.text.encode("utf-8", "replace").decode() for _, reply in replies]
+    texts = [unbroken(reply.text) for _, reply in replies]
     columns = {"id": [item for item, _ in replies], "text": texts, "key": "", "sample": 0}
     if task.mode != "generate":
         columns["choices"] = [[scored.line() for scored in reply.choices or ()] for _, reply in replies]

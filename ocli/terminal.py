@@ -16,3 +16,12 @@ def cut(text: str, longest: int) -> str:
 def printable(text: str) -> str:
     r"""Return the text with each control character written out: ``\x1b``, ``\u202e``."""
     return _ACTIVE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def unbroken(text: str) -> str:
+    """Return the text as UTF-8 can hold it: half a surrogate pair, of an emoji that max_tokens has cut, becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return text
