@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -47,12 +46,13 @@ def report(
     from ocli.stages.exports import form_of, only
     from ocli.stages.exports.trackers import check_target, track
     from ocli.stages.report import combine
+    from ocli.stages.report import report as report_run
 
     form = form_of(format)
     if to is not None:
         check_target(to)
     found = Run.find_all(runs or [])
-    summary = combine([_summarised(run) for run in found])
+    summary = combine([report_run(run) for run in found])
     if model:
         summary = only(summary, model)
     if format == "table" and output is None:
@@ -62,14 +62,6 @@ def report(
     for line in track(summary, to) if to is not None else ():
         say(line)
     raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
-
-
-def _summarised(run: Run) -> Summary:
-    """Summarise a run and keep that in it; one that may not be written, as an archived one, can be read all the same."""
-    from ocli.stages.report import report, summarise
-
-    place = run.path / "summary"
-    return report(run) if os.access(place if place.is_dir() else run.path, os.W_OK) else summarise(run)
 
 
 def _write(summary: Summary, form: Form, format: str, output: str | None, run: Run) -> None:

@@ -8,6 +8,7 @@ capability's.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,15 +121,17 @@ class Summary:
 
 
 def report(run: Run) -> Summary:
-    """Summarise one run and write ``summary/summary.{txt,csv,md,json}``."""
-    summary = summarise(run)
+    """Summarise one run and write ``summary/summary.{txt,csv,md,json}``, unless it may only be read, as an archived one."""
+    summary, place = summarise(run), run.path / "summary"
+    if not os.access(place if place.is_dir() else run.path, os.W_OK):
+        return summary
     for suffix, text in (
         ("txt", tables.to_text(summary)),
         ("csv", tables.to_csv(summary)),
         ("md", tables.to_markdown(summary)),
         ("json", summary.to_json()),
     ):
-        write_whole(run.path / "summary" / f"summary.{suffix}", [text.encode()])
+        write_whole(place / f"summary.{suffix}", [text.encode()])
     return summary
 
 

@@ -30,7 +30,7 @@ def to_csv(summary: Summary) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*COLUMNS, *summary.models])
     for head, cells in table_lines(summary):
-        writer.writerow([*head, *(_number(cells.get(model)) for model in summary.models)])
+        writer.writerow([*head, *(printed(cells.get(model)) for model in summary.models)])
     return buffer.getvalue()
 
 
@@ -41,7 +41,8 @@ def to_markdown(summary: Summary) -> str:
         "|" + " --- |" * 4 + " ---: |" * len(summary.models),
     ]
     for head, cells in table_lines(summary):
-        lines.append("| " + " | ".join([*head, *(_number(cells.get(model)) for model in summary.models)]) + " |")
+        names = [part.replace("|", "\\|").replace("<", "&lt;") for part in head]
+        lines.append("| " + " | ".join([*names, *(printed(cells.get(model)) for model in summary.models)]) + " |")
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(summary)), ""])
 
 
@@ -69,7 +70,7 @@ def to_rich(summary: Summary, width: int) -> Table:
     """Return the table for a terminal ``width`` columns wide: means of tasks in bold; only long dataset names are cut."""
     lines = table_lines(summary)
     widths = [max([len(column), *(cell_len(head[number]) for head, _ in lines)]) for number, column in enumerate(COLUMNS)]
-    numbers = {model: [len(_number(cells.get(model))) for _, cells in lines] for model in summary.models}
+    numbers = {model: [len(printed(cells.get(model))) for _, cells in lines] for model in summary.models}
     models = [max(6, cell_len(model), *numbers[model]) for model in summary.models]
     taken = sum(widths[1:]) + sum(models) + 2 * (len(widths) + len(models))
     widths[0] = max(10, min(widths[0], width - taken))
@@ -81,7 +82,7 @@ def to_rich(summary: Summary, width: int) -> Table:
     for head, cells in lines:
         row = next(iter(cells.values()))
         texts = [Text(part) for part in head]
-        scores = [Text(_number(cells.get(model))) for model in summary.models]
+        scores = [Text(printed(cells.get(model))) for model in summary.models]
         table.add_row(*texts, *scores, style="bold" if row.is_headline else "")
     return table
 
@@ -103,7 +104,7 @@ def notes(summary: Summary) -> list[str]:
 def _note(row: SummaryRow) -> str:
     interval = f"95 % interval {row.ci95[0]:.2f} to {row.ci95[1]:.2f}, " if row.ci95 else ""
     each = f", {row.replies} replies" if row.replies > row.n + row.failed and row.n else ""
-    parts = [f"{row.model}, {row.task}: {_number(row)} ({interval}n = {row.n}{each})"]
+    parts = [f"{row.model}, {row.task}: {printed(row)} ({interval}n = {row.n}{each})"]
     if row.n + row.failed and row.subsets and row.subsets[0] < row.subsets[1]:
         parts.append(f"INCOMPLETE: mean of {row.subsets[0]}/{row.subsets[1]} subsets")
     for word in ("unanswered", "truncated", "failed"):
@@ -150,7 +151,8 @@ def _rank(cells: dict[str, SummaryRow], summary: Summary) -> tuple[int, int, int
     return capability, task, 3 if row.is_headline else 2
 
 
-def _number(row: SummaryRow | None) -> str:
+def printed(row: SummaryRow | None) -> str:
+    """Return a score as it is printed: with two decimals, a missing one as ``-``."""
     if row is None or row.score is None:
         return "-"
     return f"{row.score:.2f}" if row.score < 1e6 else f"{row.score:.2e}"  # a perplexity may be any number

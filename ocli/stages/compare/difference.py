@@ -150,11 +150,12 @@ def measure(name: str, task: TaskSpec, pairs: Pairs) -> Measured:
     if pairs.binary:
         of_draws = None if drawn == "items" and subsets == 1 else p
         p, mid = mcnemar(worse, better)
+    a, b = (perplexity.of(mean) if perplexity else scale * mean for mean in means)
     spread = None if not found.stderr else scale * found.stderr * frame.height**0.5
     average = f"mean of {subsets} subsets" if subsets > 1 and not pairs.weighted else None
     return Measured(
         name, rule.label, "nats a unit" if perplexity else "points", average, frame.height, pairs.only,
-        scores=tuple(perplexity.of(mean) if perplexity else scale * mean for mean in means),  # type: ignore[arg-type]
+        scores=(a, b),
         difference=scale * found.value,
         stderr=None if found.stderr is None else scale * found.stderr,
         interval=None if found.low is None or found.high is None else (scale * found.low, scale * found.high),

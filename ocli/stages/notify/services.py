@@ -23,7 +23,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ocli import __version__
-from ocli.stages.tables import Row, aligned
+from ocli.stages.tables import Row, aligned, printed
 from ocli.terminal import cut
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ class Notice:
 
 
 def _cells(row: SummaryRow) -> Row:
-    score = "-" if row.score is None else f"{row.score:.2f}"
     interval = f"({row.ci95[0]:.2f} to {row.ci95[1]:.2f})" if row.ci95 else ""
-    return row.task or row.dataset, row.metric, row.model, score, interval
+    return row.task or row.dataset, row.metric, row.model, printed(row), interval
 
 
 def duration(seconds: float) -> str:
