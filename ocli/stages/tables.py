@@ -37,13 +37,17 @@ def to_csv(summary: Summary) -> str:
 def to_markdown(summary: Summary) -> str:
     """Return the table and its notes in Markdown."""
     lines = [
-        "| " + " | ".join([*COLUMNS, *summary.models]) + " |",
+        "| " + " | ".join([*COLUMNS, *map(in_cell, summary.models)]) + " |",
         "|" + " --- |" * 4 + " ---: |" * len(summary.models),
     ]
     for head, cells in table_lines(summary):
-        names = [part.replace("|", "\\|").replace("<", "&lt;") for part in head]
-        lines.append("| " + " | ".join([*names, *(printed(cells.get(model)) for model in summary.models)]) + " |")
+        lines.append("| " + " | ".join([*map(in_cell, head), *(printed(cells.get(model)) for model in summary.models)]) + " |")
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(summary)), ""])
+
+
+def in_cell(text: str) -> str:
+    """Write what a file says so that it stays in its cell of a Markdown table, and is no markup."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "\\`")
 
 
 def to_text(summary: Summary) -> str:

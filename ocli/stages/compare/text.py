@@ -9,7 +9,7 @@ from rich.cells import cell_len, chop_cells
 from ocli.stages.compare.comparison import Comparison, Task
 from ocli.stages.compare.difference import Measured
 from ocli.stages.compare.flips import Flip, Said
-from ocli.stages.tables import aligned
+from ocli.stages.tables import aligned, in_cell
 from ocli.terminal import printable
 
 WIDTH = 80
@@ -232,9 +232,9 @@ HEAD = (
 
 def to_markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown; what models said stands in indented code."""
-    warnings = [f"- NOT COMPARABLE: {_cell(reason)}" for reason in comparison.reasons]
-    warnings += [f"- ASKED OTHERWISE: {_cell(remark)}" for remark in comparison.remarks]
-    rows = [f"A: {_cell(comparison.a.label)}, B: {_cell(comparison.b.label)}", "", *warnings, *([""] if warnings else [])]
+    warnings = [f"- NOT COMPARABLE: {in_cell(reason)}" for reason in comparison.reasons]
+    warnings += [f"- ASKED OTHERWISE: {in_cell(remark)}" for remark in comparison.remarks]
+    rows = [f"A: {in_cell(comparison.a.label)}, B: {in_cell(comparison.b.label)}", "", *warnings, *([""] if warnings else [])]
     rows += [_line(HEAD), "|" + " --- |" * 2 + " ---: |" * (len(HEAD) - 2)]
     rows += [_line(_cells(task.measured)) for task in comparison.tasks]
     rows += ["", *(f"- {task.measured.task}: {verdict(task.measured)}" for task in comparison.tasks)]
@@ -242,7 +242,7 @@ def to_markdown(comparison: Comparison) -> str:
         rows.append(f"- {_judged(comparison)}")
     if comparison.settings:
         rows += ["", _line(["setting", "A", "B"]), "|" + " --- |" * 3]
-        rows += [_line([_cell(text) for text in setting]) for setting in comparison.settings]
+        rows += [_line([in_cell(text) for text in setting]) for setting in comparison.settings]
     for flip in (flip for task in comparison.tasks for flip in task.flips.shown):
         rows += ["", *(f"    {line}" for line in _flip(flip))]
     return "\n".join([*rows, ""])
@@ -253,7 +253,7 @@ def _cells(measured: Measured) -> list[str]:
     interval = "-" if measured.interval is None else " to ".join(_signed(end, unit) for end in measured.interval)
     scores = [*map(_score, measured.scores), _signed(measured.difference, unit), interval]
     return [
-        _cell(measured.task), _cell(measured.metric), str(measured.n), *scores,
+        in_cell(measured.task), in_cell(measured.metric), str(measured.n), *scores,
         *("-" if p is None else _number(p) for p in (measured.p, measured.adjusted_p)), _size(measured.smallest, unit),
         str(measured.worse), str(measured.better),
     ]  # fmt: skip
@@ -261,8 +261,3 @@ def _cells(measured: Measured) -> list[str]:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    """Write what a file says so that it stays in its cell, and is no markup."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "\\`")
