@@ -44,6 +44,8 @@ def reply(rng: random.Random, item: str) -> dict[str, Any] | None:
         line["text"] = "No idea, <b>café</b>"
     if kind > 0.8:
         line["finish_reason"] = "length"
+    if kind > 0.95:
+        line["text"] = "Let me think of"
     if kind > 0.9:
         line["reasoning"] = "Hm. WAIT, what?"
     return line
@@ -82,6 +84,8 @@ def results_of(run: Run) -> dict[str, dict[tuple[str, int], dict[str, Any]]]:
 def holds(name: str, row: dict[str, Any]) -> bool:
     if name in ("right", "wrong"):
         return row["score"] is not None and (row["score"] >= 1) == (name == "right")
+    if name == "unanswered":
+        return row["answer"] is None and row["status"] != "failed"
     return name == "all" or row["status"] == name
 
 
@@ -107,6 +111,16 @@ def test_filters_hold_what_the_results_say(run: Run, name: str) -> None:
         if model and name != "differ":
             counts = book.page()["tasks"]["task"]["counts"][model]
             assert counts[name] == len(expected)
+
+
+def test_replies_are_counted_as_in_the_table(run: Run) -> None:
+    counts = Book([run]).page()["tasks"]["task"]["counts"]
+    rows = {row.model: row for row in summarise(run).rows if row.dataset == "task" and row.metric == "accuracy"}
+    for word in ("unanswered", "truncated", "failed"):
+        assert {model: found[word] for model, found in counts.items()} == {name: getattr(row, word) for name, row in rows.items()}
+    assert any(
+        row["status"] == "truncated" and row["answer"] is None for rows in results_of(run).values() for row in rows.values()
+    )
 
 
 def test_rows_tell_what_the_results_say(run: Run) -> None:

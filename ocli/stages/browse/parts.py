@@ -28,6 +28,12 @@ LONG = ("key", "target", "offset", "pattern")
 MOST_LETTERS = 26
 
 
+def unanswered() -> pl.Expr:
+    """Whether no answer was read, as the table counts it: a reply cut off before its answer is both, but has one status."""
+    status = pl.col("status")
+    return (status == "unanswered") | ((status == "truncated") & pl.col("answer").is_null())
+
+
 def stamp(path: Path) -> Stamp:
     """Return what changes when a file does; zeros where there is none."""
     try:
@@ -100,7 +106,7 @@ class Part:
         score, status = pl.col("score"), pl.col("status")
         if not self.judged:
             score = pl.lit(None, pl.Float64)
-        kinds = {word: (status == word).sum() for word in ("unanswered", "truncated", "failed")}
+        kinds = {"unanswered": unanswered().sum()} | {word: (status == word).sum() for word in ("truncated", "failed")}
         sums = self.scan().select(all=pl.len(), right=(score >= 1).sum(), wrong=(score < 1).sum(), **kinds)
         return {name: int(count or 0) for name, count in self.collect(sums).row(0, named=True).items()}
 

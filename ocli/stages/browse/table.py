@@ -12,7 +12,7 @@ import polars as pl
 
 from ocli.errors import OcliError, did_you_mean
 from ocli.stages.browse.lines import Key, Stopped, asked_last, search
-from ocli.stages.browse.parts import KINDS, STATUS, Part, keys_frame
+from ocli.stages.browse.parts import KINDS, STATUS, Part, keys_frame, unanswered
 
 FILTERS = (*KINDS, "differ")
 SEARCHES = 8
@@ -36,7 +36,8 @@ class Query:
 
 
 class Table:
-    """A task's rows: ``id, subset, sample`` and of the model number i its score, status, and row in its results (``at<i>``).
+    """A task's rows: ``id, subset, sample`` and of the model number i its score, its status, whether it is unanswered, its
+    row in its results (``at<i>``).
 
     Scores are 0 to 1; a perplexity is none.
     """
@@ -151,7 +152,8 @@ class Table:
 
 def _is(name: str, number: int) -> pl.Expr:
     score = pl.col(f"score{number}")
-    return {"right": score >= 1, "wrong": score < 1}.get(name, pl.col(f"status{number}") == name)
+    kinds = {"right": score >= 1, "wrong": score < 1, "unanswered": pl.col(f"unanswered{number}")}
+    return kinds.get(name, pl.col(f"status{number}") == name)
 
 
 def _contains(words: str) -> Callable[[str], pl.Expr]:
@@ -188,9 +190,10 @@ def _aligned(parts: Sequence[Part]) -> pl.DataFrame:
     """Put the parts side by side. As a rule they have the same items in the same order, and nothing need be joined."""
     whole: pl.DataFrame | None = None
     for number, part in enumerate(parts):
-        names = {"score": f"score{number}", "status": f"status{number}", "at": f"at{number}"}
+        names = {name: f"{name}{number}" for name in ("score", "status", "unanswered", "at")}
         score = pl.col("score") if part.judged else pl.lit(None, pl.Float64).alias("score")
-        kinds = (pl.col("sample").cast(pl.UInt32), score, pl.col("status").cast(STATUS, strict=False))
+        status = pl.col("status").cast(STATUS, strict=False)
+        kinds = (pl.col("sample").cast(pl.UInt32), score, status, unanswered().alias("unanswered"))
         mine = part.collect(part.scan().select("id", "subset", *kinds)).with_row_index("at").rename(names)
         if whole is None:
             whole = mine
