@@ -112,13 +112,16 @@ COUNTS = ("replies", "unanswered", "truncated", "failed", "shots_dropped")
 """What is counted of replies, beside their scores."""
 
 
+def unanswered() -> pl.Expr:
+    """Say whether no answer was read: a reply cut off before its answer is both, truncated and unanswered, but has one status."""
+    status = pl.col("status")
+    return (status == "unanswered") | ((status == "truncated") & pl.col("answer").is_null())
+
+
 def per_item(results: pl.DataFrame) -> pl.DataFrame:
     """Return a row an item: its scores (of several samples their means) and ``COUNTS`` of its replies."""
     status = pl.col("status")
-    # A reply cut off before its answer is both truncated and unanswered; its status can only be one of them. Likelihoods that
-    # are not compared give no answer, and are read all the same.
-    read = pl.col("answer").is_not_null() | (status == "ok")
-    counts = {"replies": pl.lit(1), "unanswered": ~read & (status != "failed"), "shots_dropped": pl.col("shots_dropped") > 0}
+    counts = {"replies": pl.lit(1), "unanswered": unanswered(), "shots_dropped": pl.col("shots_dropped") > 0}
     counts |= {word: status == word for word in ("truncated", "failed")}
     frame = results.with_columns(count.cast(pl.Int64).alias(word) for word, count in counts.items())
     if not (results["sample"] > 0).any():

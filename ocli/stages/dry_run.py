@@ -16,10 +16,10 @@ from ocli.types import Request, Usage
 
 
 def dry_run(recipe: Recipe) -> Iterator[str]:
-    """Yield the lines: for each model and task the requests, estimated tokens and the smallest
-    difference that they can show (80 % power), then what it may cost, and a prompt.
+    """Yield the lines: a table of requests, estimated tokens, the difference they can show, and the cost; then a prompt.
 
-    No engine is started, so that a model which does not say ``chat`` is taken for a chat model. Prompts are counted without the
+    The difference is the smallest true one, in points, that two models' replies to these questions show with 80 % power. No
+    engine is started, so that a model which does not say ``chat`` is taken for a chat model. Prompts are counted without the
     model's own tokenizer and chat template, completions as long as the settings allow.
     """
     plans, _ = prepare(recipe, lambda _: None)

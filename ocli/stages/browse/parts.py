@@ -12,6 +12,7 @@ import polars as pl
 from ocli.errors import RunError
 from ocli.metrics.likelihood import PERPLEXITIES
 from ocli.scoring import lacking
+from ocli.stages.averages import unanswered
 from ocli.stages.browse.lines import Key, line_at, offsets
 from ocli.stages.report import Source
 from ocli.task import TaskSpec
@@ -26,12 +27,6 @@ SHOWN = ("answer", "target", "score", "status", "pattern", "completion_tokens", 
 LONG = ("key", "target", "offset", "pattern")
 """Columns that no mean is made of."""
 MOST_LETTERS = 26
-
-
-def unanswered() -> pl.Expr:
-    """Whether no answer was read, as the table counts it: a reply cut off before its answer is both, but has one status."""
-    status = pl.col("status")
-    return (status == "unanswered") | ((status == "truncated") & pl.col("answer").is_null())
 
 
 def stamp(path: Path) -> Stamp:

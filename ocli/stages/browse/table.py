@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 
 from ocli.errors import OcliError, did_you_mean
+from ocli.stages.averages import unanswered
 from ocli.stages.browse.lines import Key, Stopped, asked_last, search
-from ocli.stages.browse.parts import KINDS, STATUS, Part, keys_frame, unanswered
+from ocli.stages.browse.parts import KINDS, STATUS, Part, keys_frame
 
 FILTERS = (*KINDS, "differ")
 SEARCHES = 8
