@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## install ocli and its tiny model's engine, ask 200 questi
 	$(VENV)/bin/ocli eval recipes/quickstart.yaml
 
 test: $(VENV)/.dev  ## run the whole suite that needs no GPU (transformers on the CPU included)
-	$(VENV)/bin/python -m pytest -m "not vllm" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not vllm" -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-vllm: $(VLLM)/.vllm  ## run the tests of the vLLM engine on vLLM's CPU build
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest -m vllm $(ARGS)
