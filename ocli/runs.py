@@ -86,7 +86,10 @@ class Run:
 
     def recipe(self) -> Recipe:
         """Read the resolved recipe back."""
-        recipe: Recipe = validate(read(self.path / "configs" / "recipe.yaml"), Recipe)
+        path = self.path / "configs" / "recipe.yaml"
+        recipe: Recipe = validate(read(path), Recipe)
+        if gone := [name for name in recipe.tasks if name not in recipe.record.get("tasks", {})]:
+            raise RunError(f"{path}: has no record of {', '.join(gone)}, so it is not whole; 'ocli eval ... -r' writes it anew")
         return recipe
 
     def items(self, model: str, task: str) -> Path:

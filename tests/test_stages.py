@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import Ocli
 
 WITHOUT_MODELS_AND_NETWORK = """
 import socket, sys
@@ -74,3 +76,37 @@ def test_half_a_character_in_a_reply_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl").write_text(lines, encoding="utf-8")
     done = ocli("eval", "-m", "replay:cut.jsonl", "-t", "q.csv", cwd=tmp_path)
     assert (done.returncode, "replay, q: 100.00" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_part_or_several_runs_do_not_take_the_place_of_a_runs_own_page(ocli: Ocli) -> None:
+    done = ocli("eval", "-m", "echo:oracle", "-m", "echo:silent", "-t", "quickstart", "--limit", 3)
+    page = done.run / "summary" / "report.html"
+    before = page.read_bytes()
+    other = ocli("eval", "-m", "echo:silent", "-t", "quickstart", "--limit", 3, "-w", "o").run
+    for words in ((done.run, "-m", "echo_oracle"), (done.run, other)):
+        assert ocli("report", *words, "--format", "html").out == "report.html\n"
+        assert page.read_bytes() == before
+    assert ocli("report", done.run, "--format", "html").out == f"{page}\n"
+
+
+def test_a_recipe_without_its_record_is_one_line(ocli: Ocli) -> None:
+    run = ocli("eval", "-m", "echo", "-t", "quickstart", "--limit", 1).run
+    path = run / "configs" / "recipe.yaml"
+    path.write_text(path.read_text(encoding="utf-8").partition("\nrecord:")[0] + "\n", encoding="utf-8")
+    done = ocli("report", run)
+    assert (done.rc, len(done.err.splitlines())) == (2, 1)
+    assert "has no record of quickstart" in done.err
+
+
+def test_results_without_a_rules_column_say_what_to_run(ocli: Ocli) -> None:
+    run = ocli("eval", "-m", "echo", "-t", "quickstart", "--limit", 1).run
+    path = run / "configs" / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rules = recipe["tasks"]["quickstart"]["score"]
+    rules.append({**rules[0], "name": "second"})
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    done = ocli("report", run)
+    assert (done.rc, len(done.err.splitlines())) == (2, 1)
+    assert f"is not scored by second yet; run: ocli score {run}" in done.err
+    assert ocli("score", run).rc == 0
+    assert ocli("report", run).rc == 0

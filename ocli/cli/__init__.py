@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 
@@ -33,6 +34,8 @@ def _with_timestamp(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line; what is the user's to mend is one line on stderr and exit code 2."""
     arguments = _with_timestamp(sys.argv[1:])
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII locale prints Chinese as escapes, and does not stop at it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except OcliError as error:

@@ -84,7 +84,10 @@ def _write(summary: Summary, form: Form, format: str, output: str | None, run: R
         sys.stdout.flush()
         return
     else:
-        files = {Path(output) if output else run.path / "summary" / str(form.page): summary}
+        # A run's own folder has the page of the whole run, and of nothing else.
+        whole = len({source.run for source in summary.sources.values()}) == 1 and len(summary.models) == len(run.recipe().models)
+        folder = run.path / "summary" if whole else Path()
+        files = {Path(output) if output else folder / str(form.page): summary}
     for path, part in files.items():
         if path.is_dir():
             raise OcliError(f"-o {path}: is a directory; name a file in it")

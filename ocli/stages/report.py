@@ -169,6 +169,8 @@ def summarise(run: Run, read: Read = read_results) -> Summary:
             if results is None:
                 summary.unasked.append((model, name))
                 continue
+            if gone := [rule.label for rule in task.score[1:] if rule.label not in results.columns]:
+                raise RunError(f"{run.path}: {model}/{name} is not scored by {', '.join(gone)} yet; run: ocli score {run.path}")
             summary.spent.setdefault(model, Spent(recipe.models[model].price)).include(_spent(results))
             rows = _rows(model, name, task, version(task, digests[name]["digest"]), results)
             published = recipe.reference.get(model, {}).get(name)
