@@ -287,7 +287,7 @@ def test_served_page_follows_a_run_until_it_is_scored(served: tuple[str, Path], 
     address, run = served
     opened = show(address)
     page = opened.page
-    assert page.locator(".live").first.inner_text().endswith("running")
+    assert page.locator(".live").first.inner_text().endswith("not finished")
     assert "5 / 12" in page.locator("#progress").inner_text()
     page.click("table.scores tbody.task a")
     assert opened.counts() == 5
