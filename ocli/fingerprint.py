@@ -109,9 +109,13 @@ def differences(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[st
 
 
 def untold(a: Sequence[Condition], b: Sequence[Condition]) -> list[str]:
-    """Return the names of the conditions that only one of the two tells, so that they cannot be compared."""
+    """Return the names of the conditions that only one of the two tells, so that they cannot be compared.
+
+    What only one can tell because of another difference (what joins a text, beside chat turns) is left out.
+    """
     names = {condition.name for condition in a} ^ {condition.name for condition in b}
-    return [kind.name for kind in KINDS if kind.name in names]
+    differing = {name.partition(" (")[0] for name, *_ in differences(a, b)}
+    return [kind.name for kind in KINDS if kind.name in names and not differing & set(kind.follows)]
 
 
 def _of_model(recipe: Recipe, spec: ModelSpec, record: Mapping[str, Any]) -> Values:
