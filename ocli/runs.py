@@ -31,12 +31,25 @@ from ocli.schema import validate
 from ocli.terminal import unbroken
 from ocli.types import Reply, Request, Usage
 
+Stamp = tuple[int, int, int]
+"""What changes when a file does: its time, size and inode."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a file's stamp; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
 
 class Run:
     """One run directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read: tuple[Stamp, Recipe] | None = None
 
     @classmethod
     def create(cls, recipe: Recipe) -> Run:
@@ -85,11 +98,15 @@ class Run:
         write_whole(self.path / "configs" / "recipe.yaml", [text.encode()])
 
     def recipe(self) -> Recipe:
-        """Read the resolved recipe back."""
+        """Read the resolved recipe back, once while the file stays as it is; nobody changes what is in it."""
         path = self.path / "configs" / "recipe.yaml"
+        now = stamp(path)
+        if self._read and self._read[0] == now:
+            return self._read[1]
         recipe: Recipe = validate(read(path), Recipe)
         if gone := [name for name in recipe.tasks if name not in recipe.record.get("tasks", {})]:
             raise RunError(f"{path}: has no record of {', '.join(gone)}, so it is not whole; 'ocli eval ... -r' writes it anew")
+        self._read = now, recipe
         return recipe
 
     def items(self, model: str, task: str) -> Path:

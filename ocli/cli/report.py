@@ -14,7 +14,6 @@ from ocli.cli.printing import out, say, show_summary
 from ocli.errors import OcliError
 
 if TYPE_CHECKING:
-    from ocli.runs import Run
     from ocli.stages.exports import Form
     from ocli.stages.report import Summary
 
@@ -52,20 +51,21 @@ def report(
     if to is not None:
         check_target(to)
     found = Run.find_all(runs or [])
-    summary = combine([report_run(run) for run in found])
-    if model:
-        summary = only(summary, model)
+    whole = combine([report_run(run) for run in found])
+    summary = only(whole, model) if model else whole
     if format == "table" and output is None:
         show_summary(summary)
     else:
-        _write(summary, form, format, output, found[0])
+        # A run's own folder has the page of the whole run, and of nothing else.
+        own = summary.models == whole.models and len({source.run for source in whole.sources.values()}) == 1
+        _write(summary, form, format, output, found[0].path / "summary" if own else Path())
     for line in track(summary, to) if to is not None else ():
         say(line)
     raise typer.Exit(INCOMPLETE if summary.unasked or any(row.failed for row in summary.rows) else OK)
 
 
-def _write(summary: Summary, form: Form, format: str, output: str | None, run: Run) -> None:
-    """Write a form where it is wanted, and print the paths of files."""
+def _write(summary: Summary, form: Form, format: str, output: str | None, folder: Path) -> None:
+    """Write a form where it is wanted, a page into ``folder`` where nobody says where, and print the paths of files."""
     from ocli.runs import write_whole
     from ocli.stages.exports import only
 
@@ -84,9 +84,6 @@ def _write(summary: Summary, form: Form, format: str, output: str | None, run: R
         sys.stdout.flush()
         return
     else:
-        # A run's own folder has the page of the whole run, and of nothing else.
-        whole = len({source.run for source in summary.sources.values()}) == 1 and len(summary.models) == len(run.recipe().models)
-        folder = run.path / "summary" if whole else Path()
         files = {Path(output) if output else folder / str(form.page): summary}
     for path, part in files.items():
         if path.is_dir():

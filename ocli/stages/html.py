@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Sequence
 
 import polars as pl
@@ -26,7 +25,7 @@ SEED = 0
 def to_html(summary: Summary) -> str:
     """Return the page with as many items as a browser opens at once; what is left out it says, and how to see it."""
     book = Book.of(summary)
-    page = json.loads(to_json(book.page()))  # a copy
+    page = book.page()
     page["live"] = False
     names = [name for name in page["tasks"] if book.state.of(name)]
     shares = _shares(book, names)

@@ -75,7 +75,7 @@ def infer(
         engine.check(recipe.tasks)
     plans, purse = prepare(recipe, say)
     models = run.recipe().record.get("models", {}) if run is not None else {}
-    known = {"models": models, "tasks": {plan.name: record.of_task(plan) for plan in plans}}
+    known = {"models": dict(models), "tasks": {plan.name: record.of_task(plan) for plan in plans}}
     recipe = recipe.model_copy(update={"record": known, "versions": versions(record.PACKAGES)})
     resumed = run is not None
     if run is None:

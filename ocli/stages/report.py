@@ -110,14 +110,17 @@ class Summary:
     sources: dict[str, Source] = field(default_factory=dict)
     """Where each of ``models`` comes from."""
 
-    def to_json(self) -> str:
-        """Return the contract's ``summary.json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``summary.json`` has."""
         names = ("run", "recipe", "models", "partial", "unlabelled")
         data = {name: getattr(self, name) for name in names}
         data["unasked"] = [f"{model}, {name}" for model, name in self.unasked]
         data["spent"] = {model: spent.to_json() for model, spent in self.spent.items()}
-        rows = [row.to_json() for row in self.rows]
-        return json.dumps({**data, "rows": rows}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        return {**data, "rows": [row.to_json() for row in self.rows]}
+
+    def to_json(self) -> str:
+        """Return the contract's ``summary.json``."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def report(run: Run) -> Summary:

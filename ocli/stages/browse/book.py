@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from ocli import __version__
 from ocli.errors import NotFoundError, did_you_mean
 from ocli.fingerprint import fingerprint
 from ocli.recipe import Recipe
-from ocli.runs import Run
+from ocli.runs import Run, stamp
 from ocli.scoring import runs_code
 from ocli.stages import tables
 from ocli.stages.browse.lines import Key, Stopped
 from ocli.stages.browse.live import Tail
-from ocli.stages.browse.parts import KINDS, Part, Stamp, stamp
+from ocli.stages.browse.parts import KINDS, Part
 from ocli.stages.browse.table import Query, Table
 from ocli.stages.report import Source, Summary, combine, summarise
 from ocli.task import TaskSpec, mode_name
@@ -63,7 +62,6 @@ class Book:
     def __init__(self, runs: Sequence[Run], summary: Summary | None = None) -> None:
         self.runs = list(runs)
         self._given = summary
-        self._recipes: dict[Path, tuple[Stamp, Recipe]] = {}
         self._parts: dict[Place, tuple[Any, Part | None]] = {}
         self._tails: dict[Place, Tail] = {}
         self._tables: dict[str, tuple[list[Part], Table]] = {}
@@ -85,7 +83,8 @@ class Book:
         """Look at the files; where any has changed, read what is new."""
         with self._looking:
             parts = {place: part for place, part in self._look() if part is not None}
-            stamps = tuple((place, id(part)) for place, part in parts.items()) + tuple(map(self._stamp, self.runs))
+            # The last look's parts and recipes are alive, so that no new one is at the address of an old one.
+            stamps = tuple((place, id(part)) for place, part in parts.items()) + tuple(id(run.recipe()) for run in self.runs)
             if self._state is None or self._state.stamps != stamps:
                 self._state = self._read(stamps, parts)
             return self._state
@@ -95,18 +94,9 @@ class Book:
         """Whether there is more to read at once."""
         return any(tail.behind for tail in self._tails.values())
 
-    def _stamp(self, run: Run) -> Stamp:
-        return stamp(run.path / "configs" / "recipe.yaml")
-
-    def _recipe(self, run: Run) -> Recipe:
-        now, known = self._stamp(run), self._recipes.get(run.path)
-        if known is None or known[0] != now:
-            known = self._recipes[run.path] = now, run.recipe()
-        return known[1]
-
     def _look(self) -> Iterator[tuple[Place, Part | None]]:
         for run in self.runs:
-            recipe = self._recipe(run)
+            recipe = run.recipe()
             for model in recipe.models:
                 for name, task in recipe.tasks.items():
                     yield (run.path, model, name), self._part(Source(run, model), name, task)
@@ -129,7 +119,7 @@ class Book:
         return known[1]
 
     def _read(self, stamps: tuple[Any, ...], parts: dict[Place, Part]) -> State:
-        recipes = {run.path: self._recipe(run) for run in self.runs}
+        recipes = {run.path: run.recipe() for run in self.runs}
         begun = {run.path for run in self.runs if not any((run.path / "results").glob("*/*.parquet"))}
         live = bool(begun) or any(part.live for part in parts.values())
 
@@ -208,7 +198,7 @@ def _page(state: State) -> dict[str, Any]:
         "live": state.live,
         "complete": True,
         "models": summary.models,
-        "summary": json.loads(summary.to_json()),
+        "summary": summary.to_dict(),
         "notes": tables.notes(summary),
         "tasks": {name: _task(state, name, task) for name, task in state.tasks.items()},
         "conditions": conditions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
@@ -18,7 +17,6 @@ from ocli.stages.report import Source
 from ocli.task import TaskSpec
 
 T = TypeVar("T")
-Stamp = tuple[int, int, int]
 KINDS = ("all", "right", "wrong", "unanswered", "truncated", "failed")
 """What replies are counted by."""
 STATUS = pl.Enum(["ok", "unanswered", "truncated", "failed", "pending"])
@@ -27,15 +25,6 @@ SHOWN = ("answer", "target", "score", "status", "pattern", "completion_tokens", 
 LONG = ("key", "target", "offset", "pattern")
 """Columns that no mean is made of."""
 MOST_LETTERS = 26
-
-
-def stamp(path: Path) -> Stamp:
-    """Return what changes when a file does; zeros where there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def keys_frame(keys: Iterable[Key]) -> pl.DataFrame:

@@ -157,7 +157,7 @@ def _boxed(mark: str, rows: list[str]) -> Iterator[str]:
 
 def _start(text: str, most: int) -> list[str]:
     rows = _rows(text)
-    return [*rows[: most - 1], rows[-1]] if len(rows) == most else [*rows[:most], *(["..."] if len(rows) > most else [])]
+    return [*rows[:most], *(["..."] if len(rows) > most else [])]
 
 
 def _end(text: str, most: int) -> list[str]:
@@ -165,14 +165,18 @@ def _end(text: str, most: int) -> list[str]:
 
 
 def _rows(text: str) -> list[str]:
-    """Break a text of any script into rows that fit; runs of white space are one space, control characters are shown."""
-    words = printable(" ".join(text[: WIDTH * 40].split()))
-    return [row.strip() for row in chop_cells(words, WIDTH - 12)] or ["(empty)"]
+    """Break a text of any script into rows that fit."""
+    return [row.strip() for row in chop_cells(_words(text), WIDTH - 12)] or ["(empty)"]
 
 
 def _short(text: str, width: int) -> str:
-    words = printable(" ".join(text[: WIDTH * 40].split()))
+    words = _words(text)
     return words if cell_len(words) <= width else f"{chop_cells(words, width - 3)[0]}..."
+
+
+def _words(text: str) -> str:
+    """Return as much of a text as can matter here; runs of white space are one space, control characters are shown."""
+    return printable(" ".join(text[: WIDTH * 40].split()))
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:

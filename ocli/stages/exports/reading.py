@@ -7,7 +7,6 @@ from functools import cached_property
 
 from ocli.fingerprint import fingerprint
 from ocli.recipe import Recipe
-from ocli.runs import Run
 from ocli.stages.report import Summary, SummaryRow
 from ocli.task import TaskSpec
 
@@ -20,12 +19,8 @@ class Reading:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """The resolved recipe of each model's run; a run is read once."""
-        runs: dict[Run, Recipe] = {}
-        for source in self.summary.sources.values():
-            if source.run not in runs:
-                runs[source.run] = source.run.recipe()
-        return {label: runs[source.run] for label, source in self.summary.sources.items()}
+        """The resolved recipe of each model's run."""
+        return {label: source.run.recipe() for label, source in self.summary.sources.items()}
 
     def task(self, row: SummaryRow) -> TaskSpec | None:
         """The task of a row; None where it is a capability's mean."""
