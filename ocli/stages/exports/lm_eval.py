@@ -44,7 +44,7 @@ def document(summary: Summary, label: str) -> dict[str, Any]:
             groups[key] = [task for task in recipe.tasks if summary.capabilities.get(task) == key]
         elif key != row.task:
             groups.setdefault(row.task, []).append(key)
-    asked = recipe.record.get("tasks", {})
+    asked, conditions = recipe.record.get("tasks", {}), reading.conditions(label)
     return {
         "results": results,
         "groups": {row.dataset: results[row.dataset] for row in rows if row.task is None and row.dataset in groups},
@@ -56,13 +56,13 @@ def document(summary: Summary, label: str) -> dict[str, Any]:
         "n-samples": {
             name: {"original": told["of"], "effective": told["asked"]} for name, told in asked.items() if name in results
         },
-        "config": _settings(recipe, source.model, reading.conditions(label)),
+        "config": _settings(recipe, source.model, conditions),
         "git_hash": None,
         "date": (source.run.path / "configs" / "recipe.yaml").stat().st_mtime,
         "model_source": recipe.models[source.model].engine,
         "model_name": label,
         "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", label),
-        "ocli": {"version": __version__, "recipe": recipe.name, "conditions": dict(reading.conditions(label))},
+        "ocli": {"version": __version__, "recipe": recipe.name, "conditions": dict(conditions)},
     }
 
 
